@@ -1,0 +1,104 @@
+"""The life of a job: names, states and reasons. Every rule about them is a table here; nothing here does I/O."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gradloom.v1 import job_pb2
+
+State = job_pb2.Job.State
+Reason = job_pb2.Job.Reason
+AttemptState = job_pb2.Attempt.State
+
+NEXT_STATES: Final[Mapping[int, frozenset[int]]] = {
+    job_pb2.Job.QUEUED: frozenset({job_pb2.Job.STARTING, job_pb2.Job.CANCELLED}),
+    # Back to QUEUED: the attempt ended for a cause that is retried.
+    job_pb2.Job.STARTING: frozenset(
+        {job_pb2.Job.RUNNING, job_pb2.Job.QUEUED, job_pb2.Job.CANCELLING, job_pb2.Job.FAILED, job_pb2.Job.SUCCEEDED}
+    ),
+    job_pb2.Job.RUNNING: frozenset(
+        {job_pb2.Job.QUEUED, job_pb2.Job.CANCELLING, job_pb2.Job.SUCCEEDED, job_pb2.Job.FAILED}
+    ),
+    # A cancel always wins over the attempt's own end.
+    job_pb2.Job.CANCELLING: frozenset({job_pb2.Job.CANCELLED}),
+    job_pb2.Job.SUCCEEDED: frozenset(),
+    job_pb2.Job.FAILED: frozenset(),
+    job_pb2.Job.CANCELLED: frozenset(),
+}
+TERMINAL_STATES: Final = frozenset(state for state, following in NEXT_STATES.items() if not following)
+LIVE_STATES: Final = frozenset({job_pb2.Job.STARTING, job_pb2.Job.RUNNING, job_pb2.Job.CANCELLING})
+
+
+@dataclass(frozen=True)
+class ReasonRule:
+    """What an end for this reason means for the job."""
+
+    retried: bool
+    """Whether another attempt follows, as far as the limits allow."""
+    counted: bool
+    """Whether the attempt counts against `retry.max_attempts`."""
+
+
+REASON_RULES: Final[Mapping[int, ReasonRule]] = {
+    job_pb2.Job.COMPLETED: ReasonRule(retried=False, counted=False),
+    job_pb2.Job.SPEC_REFUSED: ReasonRule(retried=False, counted=True),
+    job_pb2.Job.DATA_UNAVAILABLE: ReasonRule(retried=False, counted=True),
+    job_pb2.Job.TRAINER_RAISED: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.OUT_OF_HOST_MEMORY: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.OUT_OF_DEVICE_MEMORY: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.KILLED_BY_SIGNAL: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.TRAINER_EXITED: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.TRAINER_LOST: ReasonRule(retried=True, counted=False),
+    job_pb2.Job.EXPORT_DISAGREED: ReasonRule(retried=False, counted=True),
+    job_pb2.Job.DISK_FULL: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.ENVIRONMENT_CHANGED: ReasonRule(retried=False, counted=True),
+    job_pb2.Job.SERVER_STOPPED: ReasonRule(retried=True, counted=False),
+    job_pb2.Job.LAUNCH_FAILED: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.CANCELLED_BY_USER: ReasonRule(retried=False, counted=False),
+}
+
+DEFAULT_PROJECT: Final = "default"
+DEFAULT_MAX_ATTEMPTS: Final = 3
+MAX_UNCOUNTED_ATTEMPTS: Final = 20
+"""After so many attempts that did not count, the job fails all the same."""
+
+ID_PATTERN: Final = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+ID_RULE: Final = "must match [a-z]([-a-z0-9]{0,38}[a-z0-9])?"
+
+
+@dataclass(frozen=True, order=True)
+class JobName:
+    """The resource name of a job."""
+
+    project: str
+    job_id: str
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/jobs/{self.job_id}"
+
+    def attempt(self, number: int) -> str:
+        """The resource name of one of the job's attempts."""
+        return f"{self}/attempts/{number}"
+
+    def artifact(self, artifact_id: str) -> str:
+        """The resource name of one of the job's artifacts."""
+        return f"{self}/artifacts/{artifact_id}"
+
+    @classmethod
+    def parse(cls, name: str) -> "JobName":
+        """Parses `projects/{project}/jobs/{job_id}`; raises ValueError with the rule."""
+        match name.split("/"):
+            case ["projects", project, "jobs", job_id] if ID_PATTERN.fullmatch(project) and ID_PATTERN.fullmatch(job_id):
+                return cls(project, job_id)
+        raise ValueError(f"must be projects/{{project}}/jobs/{{job_id}}, each id {ID_RULE.removeprefix('must match ')}; got {name!r}")
+
+
+def state_name(state: int) -> str:
+    """`RUNNING` for 2."""
+    return State.Name(state)  # type: ignore[arg-type]
+
+
+def reason_name(reason: int) -> str:
+    """`COMPLETED` for 1."""
+    return Reason.Name(reason)  # type: ignore[arg-type]

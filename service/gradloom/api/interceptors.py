@@ -1,0 +1,100 @@
+"""What every RPC goes through, on every listener: decoding, translation of errors, and RPC metrics.
+
+Requests are decoded here, not by grpc, so that bytes that are no message are the caller's INVALID_ARGUMENT and not UNKNOWN.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn, Protocol
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from gradloom.api.status import DETAILS_KEY, status_of
+from gradloom.errors import FieldFault, GradloomError, InvalidRequestError, ServerFaultError
+
+log = logging.getLogger(__name__)
+
+
+class RpcObserver(Protocol):
+    """Counts finished RPCs."""
+
+    def rpc_handled(self, service: str, method: str, code: str, seconds: float) -> None:
+        """Takes one finished RPC."""
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Turns whatever a handler raises into a status, for single replies and for streams, and counts the RPC."""
+
+    def __init__(self, observer: RpcObserver):
+        self._observer = observer
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wraps the handler of one RPC; unknown methods, and reflection, which takes a stream of requests, pass."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming:
+            return handler
+        rpc = _Rpc(handler, str(handler_call_details.method), self._observer)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(rpc.stream, None, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(rpc.single, None, handler.response_serializer)
+
+
+class _Rpc:
+    """One RPC being handled."""
+
+    def __init__(self, handler: Any, path: str, observer: RpcObserver):
+        self._handler = handler
+        self._path = path
+        self._observer = observer
+        self._start = time.monotonic()
+        # What stands when neither a reply nor an error is reached: the caller has gone, or its deadline.
+        self._code = grpc.StatusCode.CANCELLED
+
+    async def single(self, raw: bytes, context: Any) -> Any:
+        try:
+            reply = await self._handler.unary_unary(self._decoded(raw), context)
+            self._code = grpc.StatusCode.OK
+            return reply
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            await self._abort(context, error)
+        finally:
+            self._count()
+
+    async def stream(self, raw: bytes, context: Any) -> AsyncIterator[Any]:
+        try:
+            async for reply in self._handler.unary_stream(self._decoded(raw), context):
+                yield reply
+            self._code = grpc.StatusCode.OK
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            await self._abort(context, error)
+        finally:
+            self._count()
+
+    def _decoded(self, raw: bytes) -> Any:
+        try:
+            return self._handler.request_deserializer(raw)
+        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+            fault = FieldFault("", f"the request is not a message of this method: {error}")
+            raise InvalidRequestError([fault]) from error
+
+    async def _abort(self, context: Any, error: Exception) -> NoReturn:
+        if not isinstance(error, GradloomError) or isinstance(error, ServerFaultError):
+            log.error("%s failed", self._path, exc_info=error)
+            error = error if isinstance(error, GradloomError) else ServerFaultError(type(error).__name__)
+        self._code, message, status = status_of(error)
+        await context.abort(self._code, message, ((DETAILS_KEY, status.SerializeToString()),))
+        raise AssertionError("context.abort returned")
+
+    def _count(self) -> None:
+        _, service, method = self._path.split("/", 2)
+        self._observer.rpc_handled(service, method, self._code.name, time.monotonic() - self._start)

@@ -1,0 +1,57 @@
+# Every target sets up what it needs first, and says what it installs; a second call installs nothing.
+.DEFAULT_GOAL := help
+.PHONY: run test check lint types imports bench setup proto catalogue lock format clean help
+BIN := .venv/bin
+
+run: setup  ## train the Fashion-MNIST example through the service, end to end, on this machine
+	@tools/dataset
+	$(BIN)/python examples/run_example.py
+
+test: setup .venv-lowest/.ready .venv-proto/.ready  ## run every test
+	@tools/dataset
+	$(BIN)/python -m pytest
+
+check: lint types imports test  ## what CI runs: lint, types, import rules, stubs and catalogue fresh, tests
+
+lint: setup  ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+imports: setup  ## import-linter: which part may import which
+	$(BIN)/lint-imports --no-cache
+
+bench: setup  ## measure training speed against Keras and a hand-written loop
+	@tools/dataset
+	$(BIN)/python -m tests.bench.training_speed
+
+setup: .venv/.ready  ## make .venv from requirements.lock
+
+.venv/.ready: requirements.lock pyproject.toml
+	@tools/environment dev
+.venv-proto/.ready: proto/requirements.lock
+	@tools/environment proto
+.venv-lowest/.ready: tests/lowest.lock
+	@tools/environment lowest
+
+proto: setup  ## make the stubs of proto/ anew
+	@tools/proto
+
+catalogue: setup  ## make the catalogue of components anew from the installed Keras
+	$(BIN)/python -m gradloom.trainer catalogue
+
+lock: setup  ## refresh the locks to the newest versions that pyproject.toml allows
+	@tools/lock
+
+format: setup  ## format the code and sort its imports
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## remove environments, caches and the data of `make run`
+	rm -rf .venv .venv-proto .venv-lowest .gradloom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find service tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## list the targets
+	@awk -F ':.*##  *' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

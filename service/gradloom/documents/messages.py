@@ -1,0 +1,261 @@
+"""Plain values to messages and back, by the messages' descriptors.
+
+`google.protobuf.json_format` stops at the first fault and accepts NaN in a Struct only to refuse it later; this walk
+tells every fault with its path, and the nearest field for an unknown one.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from gradloom.documents.text import Plain
+from gradloom.faults import WHOLE, Faults, child, did_you_mean, shown
+from gradloom.v1 import job_pb2, spec_pb2
+
+MAX_EXACT_INTEGER: Final = 1 << 53
+"""Larger integers change when they become a double, as every number of a Struct does."""
+MAX_STRUCT_DEPTH: Final = 24
+"""A level of a Struct is three messages on the wire, and parsers give up after a hundred."""
+
+_DECIMAL: Final = re.compile(r"-?[0-9]{1,19}")
+_INTEGER_BITS: Final = {
+    FieldDescriptor.CPPTYPE_INT32: 32,
+    FieldDescriptor.CPPTYPE_INT64: 64,
+}
+
+
+def fill_job(job: job_pb2.Job, document: Plain, faults: Faults) -> None:
+    """Fills a Job from a document in proto3 JSON's mapping; notes every fault, and leaves out what it is about."""
+    if not isinstance(document, Mapping):
+        what = "is empty" if document is None else f"must be a mapping; got {shown(document)}"
+        faults.add(WHOLE, f"{what}: a job file has a `spec`, and may have `display_name` and `labels`")
+    elif _is_bare_spec(document):
+        faults.add(
+            "spec", "is required: the document is a spec without its job; write `spec:` and indent the rest below it"
+        )
+        _fill(job.spec, document, "spec", faults)
+    else:
+        _fill(job, document, "", faults)
+
+
+def job_to_dict(job: job_pb2.Job) -> dict[str, Any]:
+    """The job in proto3 JSON's mapping, with the proto's own field names; `job_from_dict` makes the same job of it."""
+    return json_format.MessageToDict(job, preserving_proto_field_name=True)
+
+
+def _is_bare_spec(document: Mapping[str, Plain]) -> bool:
+    job_fields, spec_fields = job_pb2.Job.DESCRIPTOR.fields_by_name, spec_pb2.JobSpec.DESCRIPTOR.fields_by_name
+    return "spec" not in document and any(key in spec_fields and key not in job_fields for key in document)
+
+
+def _fields_by_key(message: Message) -> dict[str, Any]:
+    descriptor = message.DESCRIPTOR
+    fields: dict[str, Any] = {field.json_name: field for field in descriptor.fields}
+    fields.update({field.name: field for field in descriptor.fields})
+    return fields
+
+
+def _fill(message: Message, value: Plain, path: str, faults: Faults) -> None:
+    if isinstance(message, struct_pb2.Struct | struct_pb2.Value | timestamp_pb2.Timestamp | duration_pb2.Duration):
+        _fill_well_known(message, value, path, faults)
+        return
+    if not isinstance(value, Mapping):
+        faults.add(path, f"must be a mapping; got {shown(value)}")
+        return
+    fields = _fields_by_key(message)
+    seen: set[str] = set()
+    for key, entry in value.items():
+        if not isinstance(key, str):
+            faults.add(path, f"has the key {shown(key)}: every key must be a string")
+            continue
+        field = fields.get(key)
+        if field is None:
+            known = [known.name for known in message.DESCRIPTOR.fields]
+            faults.add(child(path, key), f"is not a field of {message.DESCRIPTOR.name}{did_you_mean(key, known)}")
+            continue
+        if field.name in seen:
+            faults.add(child(path, key), f"is given twice, as {field.name} and {field.json_name}")
+        seen.add(field.name)
+        if entry is not None:
+            _fill_field(message, field, entry, child(path, field.name), faults)
+
+
+def _fill_field(message: Message, field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> None:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        _fill_map(getattr(message, field.name), field.message_type.fields_by_name["value"], value, path, faults)
+    elif _is_repeated(field):
+        if not isinstance(value, list | tuple):
+            faults.add(path, f"must be a list; got {shown(value)}")
+            return
+        for position, entry in enumerate(value):
+            entry_path = child(path, position)
+            if entry is None:
+                faults.add(entry_path, "must not be null")
+            elif field.message_type is not None:
+                _fill(getattr(message, field.name).add(), entry, entry_path, faults)
+            elif (scalar := _scalar(field, entry, entry_path, faults)) is not None:
+                getattr(message, field.name).append(scalar)
+    elif field.message_type is not None:
+        part = getattr(message, field.name)
+        part.SetInParent()
+        _fill(part, value, path, faults)
+    elif (scalar := _scalar(field, value, path, faults)) is not None:
+        setattr(message, field.name, scalar)
+
+
+def _is_repeated(field: FieldDescriptor) -> bool:
+    # `is_repeated` is newer than the oldest protobuf that the client runs with; `label` warns in the newest.
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    label: int = field.label  # type: ignore[attr-defined]
+    return label == FieldDescriptor.LABEL_REPEATED
+
+
+def _fill_map(target: Any, field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> None:
+    if not isinstance(value, Mapping):
+        faults.add(path, f"must be a mapping; got {shown(value)}")
+        return
+    for key, entry in value.items():
+        entry_path = child(path, key) if isinstance(key, str) else path
+        if not isinstance(key, str) or not _is_unicode(key):
+            faults.add(entry_path, f"has the key {shown(key)}: every key must be a string")
+        elif field.message_type is not None:
+            _fill(target[key], entry, entry_path, faults)
+        elif (scalar := _scalar(field, entry, entry_path, faults)) is not None:
+            target[key] = scalar
+
+
+def _scalar(field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> bool | int | float | str | None:
+    """The value for a scalar field, or None after noting a fault."""
+    if field.enum_type is not None:
+        return _enum(field.enum_type, value, path, faults)
+    match field.cpp_type:
+        case FieldDescriptor.CPPTYPE_BOOL:
+            if isinstance(value, bool):
+                return value
+            faults.add(path, f"must be true or false; got {shown(value)}")
+        case FieldDescriptor.CPPTYPE_STRING:
+            if isinstance(value, str) and _is_unicode(value):
+                return value
+            hint = "; put it between quotes" if isinstance(value, bool | int | float) else ""
+            faults.add(path, f"must be a string; got {shown(value)}{hint}")
+        case FieldDescriptor.CPPTYPE_DOUBLE:
+            return _number(value, path, faults)
+        case integer:
+            return _integer(value, _INTEGER_BITS[integer], path, faults)
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: a lone surrogate, which JSON can escape, is no character."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _enum(enum: EnumDescriptor, value: Plain, path: str, faults: Faults) -> int | None:
+    names = [name.name for name in enum.values if name.number != 0]
+    if isinstance(value, str) and value in names:
+        return enum.values_by_name[value].number
+    if isinstance(value, int) and not isinstance(value, bool) and value != 0 and value in enum.values_by_number:
+        return value
+    hint = did_you_mean(value, names) if isinstance(value, str) else ""
+    faults.add(path, f"must be one of {', '.join(names)}; got {shown(value)}{hint}")
+    return None
+
+
+def _number(value: Plain, path: str, faults: Faults) -> float | None:
+    if isinstance(value, str):
+        # proto3 JSON may write a number as a string.
+        try:
+            value = float(value)
+        except ValueError:
+            faults.add(path, f"must be a number; got {shown(value)}")
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        faults.add(path, f"must be a number; got {shown(value)}")
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        faults.add(path, f"must be a number that a double can hold; got {shown(value)}")
+        return None
+
+
+def _integer(value: Plain, bits: int, path: str, faults: Faults) -> int | None:
+    number = value
+    # proto3 JSON writes an int64 as a string.
+    written = isinstance(number, str) and _DECIMAL.fullmatch(number)
+    if written or (isinstance(number, float) and number.is_integer()):
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int):
+        faults.add(path, f"must be an integer; got {shown(value)}")
+        return None
+    if not -(1 << bits - 1) <= number < 1 << bits - 1:
+        faults.add(path, f"must lie between -2^{bits - 1} and 2^{bits - 1} - 1; got {shown(value)}")
+        return None
+    return number
+
+
+def _fill_well_known(message: Message, value: Plain, path: str, faults: Faults) -> None:
+    if isinstance(message, struct_pb2.Struct):
+        if isinstance(value, Mapping):
+            for key, entry in value.items():
+                _fill_struct_entry(message, key, entry, path, faults)
+        else:
+            faults.add(path, f"must be a mapping; got {shown(value)}")
+    elif isinstance(message, struct_pb2.Value):
+        _fill_value(message, value, path, faults)
+    elif isinstance(message, timestamp_pb2.Timestamp | duration_pb2.Duration):
+        example = "2026-01-01T00:00:00Z" if isinstance(message, timestamp_pb2.Timestamp) else "1.5s"
+        try:
+            if not isinstance(value, str):
+                raise ValueError
+            message.FromJsonString(value)
+        except ValueError:
+            faults.add(path, f'must be a string such as "{example}"; got {shown(value)}')
+
+
+def _fill_struct_entry(struct: struct_pb2.Struct, key: Plain, value: Plain, path: str, faults: Faults) -> None:
+    if isinstance(key, str) and _is_unicode(key):
+        _fill_value(struct.fields[key], value, child(path, key), faults)
+    else:
+        faults.add(path, f"has the key {shown(key)}: every key must be a string")
+
+
+def _fill_value(message: struct_pb2.Value, value: Plain, path: str, faults: Faults, depth: int = 0) -> None:
+    """Fills a value of a Struct; numbers become doubles, so an integer beyond 2^53 is refused rather than changed."""
+    if depth > MAX_STRUCT_DEPTH:
+        faults.add(path, f"must be nested at most {MAX_STRUCT_DEPTH} levels deep")
+    elif value is None:
+        message.null_value = struct_pb2.NULL_VALUE
+    elif isinstance(value, bool):
+        message.bool_value = value
+    elif isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
+        faults.add(path, f"must lie between -2^53 and 2^53; got {shown(value)}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        faults.add(path, f"must be a finite number; got {shown(value)}")
+    elif isinstance(value, int | float):
+        message.number_value = value
+    elif isinstance(value, str):
+        if _is_unicode(value):
+            message.string_value = value
+        else:
+            faults.add(path, f"must be Unicode text; got {json.dumps(value)[:80]}")
+    elif isinstance(value, list | tuple):
+        message.list_value.SetInParent()
+        for position, entry in enumerate(value):
+            _fill_value(message.list_value.values.add(), entry, child(path, position), faults, depth + 1)
+    elif isinstance(value, Mapping):
+        message.struct_value.SetInParent()
+        for key, entry in value.items():
+            if isinstance(key, str) and _is_unicode(key):
+                _fill_value(message.struct_value.fields[key], entry, child(path, key), faults, depth + 1)
+            else:
+                faults.add(path, f"has the key {shown(key)}: every key must be a string")
+    else:
+        faults.add(path, f"must be a value that JSON can hold; got {shown(value)}")

@@ -1,0 +1,94 @@
+"""How faults are worded: collecting them, the path of a field, showing a value, the nearest known name."""
+
+import json
+import re
+from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Final
+
+from gradloom.errors import FieldFault, InvalidRequestError
+
+MAX_FAULTS: Final = 200
+"""More faults than this are counted, not told: the answer must fit a gRPC trailer."""
+WHOLE: Final = "job"
+"""The field of a fault of the document as a whole."""
+
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHOWN_CHARACTERS: Final = 80
+
+
+def shown(value: object) -> str:
+    """The value as JSON would write it, cut to one short line; what JSON cannot hold as Python shows it."""
+    if isinstance(value, dict | list) and len(value) > 20:
+        return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value)} entries"
+    if isinstance(value, str):
+        value = value[: _SHOWN_CHARACTERS + 1]
+    elif isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = json.dumps(value, ensure_ascii=True)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+
+
+def child(path: str, key: str | int) -> str:
+    """The path of a mapping's key or a list's position below `path`."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    if _PLAIN_KEY.fullmatch(key) and len(key) <= _SHOWN_CHARACTERS:
+        return f"{path}.{key}" if path else key
+    return f"{path}[{shown(key)}]"
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """The known name that `name` most likely meant, or None; letter case and underscores hardly count."""
+    if not name or len(name) > 200:
+        return None
+    folded = {_fold(candidate): candidate for candidate in sorted(known, reverse=True)}
+    matches = get_close_matches(_fold(name), folded, n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """`; did you mean "Dense"?`, or nothing."""
+    close = nearest(name, known)
+    return f"; did you mean {shown(close)}?" if close is not None else ""
+
+
+def _fold(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+class Faults:
+    """Collects the faults of one document, so that all are told at once."""
+
+    def __init__(self) -> None:
+        self._faults: list[FieldFault] = []
+        self._untold = 0
+
+    def add(self, field: str, description: str) -> None:
+        """Notes one fault; beyond MAX_FAULTS it is only counted."""
+        if len(self._faults) < MAX_FAULTS:
+            self._faults.append(FieldFault(field or WHOLE, description))
+        else:
+            self._untold += 1
+
+    def extend(self, faults: Collection[FieldFault]) -> None:
+        """Notes several faults."""
+        for fault in faults:
+            self.add(fault.field, fault.description)
+
+    def __len__(self) -> int:
+        return len(self._faults) + self._untold
+
+    def told(self) -> list[FieldFault]:
+        """The faults in the order in which they were found."""
+        if not self._untold:
+            return list(self._faults)
+        return [*self._faults, FieldFault(WHOLE, f"and {self._untold} more faults, which are not listed")]
+
+    def raise_any(self) -> None:
+        """Raises InvalidRequestError with every fault; does nothing when there is none."""
+        if self._faults:
+            raise InvalidRequestError(self.told())

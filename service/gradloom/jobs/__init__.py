@@ -1,0 +1,1 @@
+"""The control plane: the store, the scheduler, the launchers and their instruments."""

@@ -1,0 +1,92 @@
+"""Wakes those who watch a job after something about it was committed.
+
+The hub carries no content: a watcher that wakes reads the store. Wakes conflate, so a slow watcher costs one flag however much happens.
+"""
+
+import asyncio
+import threading
+from types import TracebackType
+from typing import Self
+
+
+class Watcher:
+    """One watcher of one job, or of all; made by `Hub.watch`, used in the event loop in which it was entered.
+
+    Enter it *before* the first read of the store, so that nothing falls between the read and the wait.
+    """
+
+    def __init__(self, hub: "Hub", uid: str | None):
+        self._hub = hub
+        self._uid = uid
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._wake_is_scheduled = False
+
+    async def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Waits until the job changed since the last wait (or since entering); False when the time ran out first."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+    def __enter__(self) -> Self:
+        self._hub._add(self._uid, self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._hub._remove(self._uid, self)
+
+    def _wake(self) -> None:
+        """Called by any thread, under the hub's lock."""
+        if self._wake_is_scheduled:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._set)
+        except RuntimeError:  # Its loop is closed: nobody is left to be woken.
+            return
+        self._wake_is_scheduled = True
+
+    def _set(self) -> None:
+        with self._hub._lock:
+            self._wake_is_scheduled = False
+        self._woken.set()
+
+
+class Hub:
+    """Who watches which job. `publish` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watchers: dict[str | None, set[Watcher]] = {}
+
+    def watch(self, uid: str | None = None) -> Watcher:
+        """A watcher of one job, or of every job; a context manager, for the running event loop."""
+        return Watcher(self, uid)
+
+    def publish(self, uid: str) -> None:
+        """Wakes whoever watches the job."""
+        with self._lock:
+            for key in (uid, None):
+                for watcher in self._watchers.get(key, ()):
+                    watcher._wake()
+
+    def watcher_count(self) -> int:
+        """How many watch now."""
+        with self._lock:
+            return sum(len(watchers) for watchers in self._watchers.values())
+
+    def _add(self, uid: str | None, watcher: Watcher) -> None:
+        with self._lock:
+            self._watchers.setdefault(uid, set()).add(watcher)
+
+    def _remove(self, uid: str | None, watcher: Watcher) -> None:
+        with self._lock:
+            watchers = self._watchers.get(uid, set())
+            watchers.discard(watcher)
+            if not watchers:
+                self._watchers.pop(uid, None)

@@ -1,0 +1,123 @@
+"""What the store hands out and takes in besides the messages of the wire.
+
+Times are aware UTC; states and reasons are the numbers of `gradloom.v1` (`Job.State`, `Attempt.State`, `Job.Reason`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.job import JobName
+from gradloom.v1 import job_pb2
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job that waits for devices."""
+
+    uid: str
+    name: JobName
+    gpus: int | None
+    """`resources.gpus` of its spec; None: every GPU the server owns, else one CPU slot."""
+    cpu_replicas: int | None
+    """`resources.cpu_replicas` of its spec: one CPU slot, split; None when the spec does not say."""
+    attempt_count: int
+    """Attempts started so far."""
+    queued_time: datetime
+    """When it last came into the queue."""
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """An attempt as it is stored, with what a decision about its job needs to know."""
+
+    uid: str
+    """Of the job."""
+    name: JobName
+    number: int
+    """From 1."""
+    state: int
+    """`Attempt.State`."""
+    job_state: int
+    """`Job.State`, read in the same transaction."""
+    devices: tuple[str, ...]
+    """Such as `GPU:0` or `CPU:0`; kept after the end."""
+    devices_released: bool
+    """The trainer said that its devices are free again, though it still runs."""
+    artifact_root: str
+    """Where the artifacts of this attempt's server lay when it was claimed."""
+    stopping_reason: int
+    """Why it is being ended (`Job.Reason`); REASON_UNSPECIFIED while nobody asked for it."""
+    finish: attempt_pb2.FinishAttemptRequest | None
+    """How the trainer said it ended; None when it has not said so."""
+    beat: int
+    """The newest report's counter: the trainer lives while it moves."""
+    lease_owner: str
+    lease_beat: int
+    """The owner lives while this counter moves."""
+    max_attempts: int
+    """`retry.max_attempts` of the spec."""
+    counted_attempts: int
+    """Ended attempts of the job that count against max_attempts; this one not before it has ended."""
+    uncounted_attempts: int
+    """Ended attempts of the job that do not count."""
+    queued_time: datetime
+    """When the job last came into the queue before this attempt."""
+    start_time: datetime
+
+    @property
+    def directory(self) -> Path:
+        """The attempt's directory, below which everything lies that it writes."""
+        return Path(self.artifact_root, self.uid, str(self.number))
+
+
+@dataclass(frozen=True)
+class AttemptOutcome:
+    """How an attempt ended, as decided from what was reported and observed.
+
+    Whether it counts follows from the reason (`gradloom.job.REASON_RULES`).
+    """
+
+    reason: int
+    message: str
+    error: job_pb2.JobError | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    artifacts: tuple[job_pb2.Artifact, ...] = ()
+    """Files to put on record whatever the job's next state is, such as the log: path (below the attempt's directory), kind, size_bytes, sha256.
+    The export's own manifest comes from FinishAttempt and is put on record with SUCCEEDED alone."""
+
+
+@dataclass(frozen=True)
+class ReportOutcome:
+    """What a report led to."""
+
+    stop: bool
+    """The attempt is being ended: tell the trainer to stop."""
+    repeated: bool
+    """The report had been stored before; its counts were counted then."""
+    started_running: bool
+    """This report took the job from STARTING to RUNNING."""
+
+
+@dataclass(frozen=True)
+class JobSnapshot:
+    """A job and its newest event's number, read at one moment."""
+
+    uid: str
+    job: job_pb2.Job
+    event_number: int
+
+
+@dataclass(frozen=True)
+class StoredArtifact:
+    """An artifact and where its file lies."""
+
+    artifact: job_pb2.Artifact
+    uid: str
+    """Of the job."""
+    directory: Path
+    """The attempt's directory; `artifact.path` is below it."""

@@ -1,7 +1,7 @@
 """How a server is deployed: one table of settings that feeds flags, environment variables, checks and documents.
 
-A setting `cpu_slots` is the flag `--cpu-slots`, the variable `GRADLOOM_CPU_SLOTS` and the attribute `Settings.cpu_slots`.
-A flag wins over its variable, a variable over the default.
+A setting `cpu_slots` is the flag `--cpu-slots`, the variable `GRADLOOM_CPU_SLOTS` and the attribute
+`Settings.cpu_slots`. A flag wins over its variable, a variable over the default.
 """
 
 import hashlib
@@ -51,8 +51,9 @@ class Settings:
     def load(cls, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> "Settings":
         """Reads and checks every setting.
 
-        `flags` holds raw values by setting name, strings as a user writes them (a tuple of them for a flag given several
-        times); None means not given. `environment` stands for `os.environ`. Raises InvalidRequestError with every fault.
+        `flags` holds raw values by setting name, strings as a user writes them (a tuple of them for a flag given
+        several times); None means not given. `environment` stands for `os.environ`. Raises InvalidRequestError with
+        every fault.
         """
         given = {} if flags is None else flags
         variables = {} if environment is None else environment

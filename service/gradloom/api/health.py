@@ -16,8 +16,8 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """Answers for "" and each named service alike.
 
-    The library's own servicer holds a lock while it writes to a watcher, so one watcher that does not read could hold up a
-    drain; here nobody waits for a watcher.
+    The library's own servicer holds a lock while it writes to a watcher, so one watcher that does not read could
+    hold up a drain; here nobody waits for a watcher.
     """
 
     def __init__(self, services: Collection[str]):

@@ -1,6 +1,7 @@
 """What every RPC goes through, on every listener: decoding, translation of errors, and RPC metrics.
 
-Requests are decoded here, not by grpc, so that bytes that are no message are the caller's INVALID_ARGUMENT and not UNKNOWN.
+Requests are decoded here, not by grpc, so that bytes that are no message are the caller's INVALID_ARGUMENT and not
+UNKNOWN.
 """
 
 import logging
@@ -24,7 +25,7 @@ class RpcObserver(Protocol):
         """Takes one finished RPC."""
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic only to the type checker
     """Turns whatever a handler raises into a status, for single replies and for streams, and counts the RPC."""
 
     def __init__(self, observer: RpcObserver):

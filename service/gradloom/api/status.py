@@ -1,7 +1,7 @@
 """The one table from errors to gRPC statuses, with their details.
 
-Details travel in trailing metadata, of which a client accepts 8 KiB unless it says otherwise; so they are cut to fit, and
-ErrorInfo's metadata then says how many faults there are in all.
+Details travel in trailing metadata, of which a client accepts 8 KiB unless it says otherwise; so they are cut to
+fit, and ErrorInfo's metadata then says how many faults there are in all.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,297 @@
+"""What Prometheus scrapes: every series of the control plane, fed by its parts and by the reports of trainers.
+
+Series of one job carry the labels `project` and `job_id` (never `job` or `instance`, which are Prometheus's own) and are
+kept as plain values by job, so that they end with one deletion, a grace after the job has.
+"""
+
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.job import JobName, State, reason_name, state_name
+from gradloom.v1 import job_pb2
+from gradloom.version import __version__
+
+JOB_LABELS: Final = ("project", "job_id")
+WAIT_BUCKETS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+STARTUP_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 60, 300)
+STEP_BUCKETS: Final = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+RPC_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+
+
+class Instruments:
+    """Every instrument of one server, in a registry of its own.
+
+    All methods may be called from any thread. `clock` is monotonic.
+    """
+
+    def __init__(self, grace_seconds: float, clock: Callable[[], float] = time.monotonic):
+        self.registry = CollectorRegistry()
+        self._jobs_created = Counter("gradloom_jobs_created", "Jobs accepted.", registry=self.registry)
+        self._jobs_finished = Counter(
+            "gradloom_jobs_finished", "Jobs that became terminal.", ("state", "reason"), registry=self.registry
+        )
+        self._attempts = Counter(
+            "gradloom_job_attempts", "Attempts that ended, by reason.", ("outcome",), registry=self.registry
+        )
+        self._queue_wait = Histogram(
+            "gradloom_queue_wait_seconds",
+            "From creation, or from going back to the queue, to the claim.",
+            buckets=WAIT_BUCKETS,
+            registry=self.registry,
+        )
+        self._startup = Histogram(
+            "gradloom_job_startup_seconds",
+            "From an attempt's claim to its trainer's first call, to its resolved spec, to the end of its first step.",
+            ("phase",),
+            buckets=STARTUP_BUCKETS,
+            registry=self.registry,
+        )
+        self._rpcs = Counter(
+            "grpc_server_handled",
+            "RPCs handled.",
+            ("grpc_service", "grpc_method", "grpc_code"),
+            registry=self.registry,
+        )
+        self._rpc_seconds = Histogram(
+            "grpc_server_handling_seconds",
+            "How long RPCs took; streams for their whole life.",
+            ("grpc_service", "grpc_method"),
+            buckets=RPC_BUCKETS,
+            registry=self.registry,
+        )
+        Gauge("gradloom_build_info", "1, with the version.", ("version",), registry=self.registry).labels(
+            __version__
+        ).set(1)
+        ProcessCollector(registry=self.registry)
+        self.step_seconds = WeightedHistogram(
+            "gradloom_step_seconds", "Training step; each look's mean, counted once per step.", STEP_BUCKETS
+        )
+        self.registry.register(self.step_seconds)
+        self.jobs = JobSeries(grace_seconds, clock)
+        self.registry.register(self.jobs)
+
+    def observe_server(
+        self, job_counts: Callable[[], Mapping[int, int]], device_counts: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Registers what is asked at each scrape: jobs by state, devices by `free` and `claimed`."""
+        self.registry.register(_ServerGauges(job_counts, device_counts))
+
+    def job_created(self) -> None:
+        """Counts an accepted job."""
+        self._jobs_created.inc()
+
+    def job_claimed(self, queue_wait_seconds: float) -> None:
+        """Takes how long a job waited."""
+        self._queue_wait.observe(max(0.0, queue_wait_seconds))
+
+    def attempt_reached(self, phase: str, seconds: float) -> None:
+        """Takes how long after its claim an attempt reached a phase: `assigned`, `prepared`, `first_step`."""
+        self._startup.labels(phase).observe(max(0.0, seconds))
+
+    def attempt_reported(self, name: JobName, attempt: int, report: attempt_pb2.ReportRequest) -> None:
+        """Takes one report of a running attempt."""
+        if report.steps > 0 and report.mean_step_seconds >= 0:
+            self.step_seconds.observe(report.mean_step_seconds, report.steps)
+        newly_stepped = self.jobs.report(name, attempt, report)
+        if newly_stepped:
+            self.attempt_reached("first_step", report.progress.first_step_duration.ToNanoseconds() / 1e9)
+
+    def attempt_ended(self, reason: int) -> None:
+        """Counts an ended attempt."""
+        self._attempts.labels(reason_name(reason)).inc()
+
+    def job_finished(self, name: JobName, state: int, reason: int) -> None:
+        """Counts a job that became terminal; its own series go after the grace."""
+        self._jobs_finished.labels(state_name(state), reason_name(reason)).inc()
+        self.jobs.end(name)
+
+    def rpc_handled(self, service: str, method: str, code: str, seconds: float) -> None:
+        """Counts one RPC."""
+        self._rpcs.labels(service, method, code).inc()
+        self._rpc_seconds.labels(service, method).observe(seconds)
+
+
+class WeightedHistogram(Collector):
+    """A histogram that takes one value many times at once."""
+
+    def __init__(self, name: str, documentation: str, buckets: Sequence[float]):
+        self._name = name
+        self._documentation = documentation
+        self._bounds = (*buckets, float("inf"))
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+        self._lock = threading.Lock()
+
+    def observe(self, value: float, times: int) -> None:
+        """Counts `value` so many times."""
+        with self._lock:
+            self._counts[bisect_left(self._bounds, value)] += times
+            self._sum += value * times
+
+    def collect(self) -> Iterable[Metric]:
+        """Gives the cumulative buckets."""
+        with self._lock:
+            counts, total = list(self._counts), self._sum
+        cumulative = [sum(counts[: index + 1]) for index in range(len(counts))]
+        buckets = [
+            ("+Inf" if bound == float("inf") else str(bound), float(count))
+            for bound, count in zip(self._bounds, cumulative, strict=True)
+        ]
+        family = HistogramMetricFamily(self._name, self._documentation)
+        family.add_metric([], buckets=buckets, sum_value=total)
+        yield family
+
+
+@dataclass
+class _JobValues:
+    """What is exported of one job."""
+
+    attempt: int
+    beat: int
+    beaten_at: float
+    examples: int = 0
+    steps: int = 0
+    first_step_seen: bool = False
+    progress: job_pb2.Progress = field(default_factory=job_pb2.Progress)
+    ended_at: float | None = None
+
+
+class JobSeries(Collector):
+    """The series that belong to one job, for as long as it lives and a grace."""
+
+    def __init__(self, grace_seconds: float, clock: Callable[[], float]):
+        self._grace_seconds = grace_seconds
+        self._clock = clock
+        self._jobs: dict[JobName, _JobValues] = {}
+        self._lock = threading.Lock()
+
+    def report(self, name: JobName, attempt: int, report: attempt_pb2.ReportRequest) -> bool:
+        """Takes a report; returns whether it is the first to know of the end of the attempt's first step."""
+        now = self._clock()
+        with self._lock:
+            values = self._jobs.get(name)
+            if values is None or values.ended_at is not None:
+                # Of a job that had ended, this is its id's next user.
+                values = self._jobs[name] = _JobValues(attempt, 0, now)
+            if attempt != values.attempt:
+                values.attempt, values.beat, values.first_step_seen = attempt, 0, False
+            if report.beat > values.beat:
+                values.beat, values.beaten_at = report.beat, now
+            values.examples += max(0, report.examples)
+            values.steps += max(0, report.steps)
+            if report.HasField("progress"):
+                values.progress = report.progress
+            newly_stepped = not values.first_step_seen and values.progress.HasField("first_step_duration")
+            values.first_step_seen |= newly_stepped
+            return newly_stepped
+
+    def end(self, name: JobName) -> None:
+        """The job is terminal: its series live for the grace from now on."""
+        with self._lock:
+            values = self._jobs.get(name)
+            if values is not None and values.ended_at is None:
+                values.ended_at = self._clock()
+
+    def collect(self) -> Iterator[Metric]:
+        """Gives the series of every job that lives or has ended within the grace."""
+        now = self._clock()
+        with self._lock:
+            for name, values in list(self._jobs.items()):
+                if values.ended_at is not None and now - values.ended_at >= self._grace_seconds:
+                    del self._jobs[name]
+            families = _JobFamilies()
+            for name, values in self._jobs.items():
+                families.add([name.project, name.job_id], values, now)
+        yield from families.all()
+
+
+class _JobFamilies:
+    """The metric families of one scrape."""
+
+    def __init__(self) -> None:
+        self.examples = CounterMetricFamily("gradloom_job_examples", "Training examples seen.", labels=JOB_LABELS)
+        self.steps = CounterMetricFamily("gradloom_job_steps", "Training steps made.", labels=JOB_LABELS)
+        self.epoch = GaugeMetricFamily("gradloom_job_epoch", "The epoch in work, from 1.", labels=JOB_LABELS)
+        self.scalar = GaugeMetricFamily("gradloom_job_scalar", "Newest training results.", labels=(*JOB_LABELS, "name"))
+        group_labels = (*JOB_LABELS, "group")
+        self.learning_rate = GaugeMetricFamily(
+            "gradloom_job_learning_rate", "Learning rate of the next step, by variable group.", labels=group_labels
+        )
+        self.gradient_norm = GaugeMetricFamily(
+            "gradloom_job_gradient_norm", "Norm of the group's reduced gradient before clipping.", labels=group_labels
+        )
+        self.update_ratio = GaugeMetricFamily(
+            "gradloom_job_update_ratio", "Norm of the last update over the norm of the variables.", labels=group_labels
+        )
+        self.heartbeat_age = GaugeMetricFamily(
+            "gradloom_trainer_heartbeat_age_seconds", "Since the trainer's counter last moved.", labels=JOB_LABELS
+        )
+
+    def add(self, labels: list[str], values: _JobValues, now: float) -> None:
+        progress = values.progress
+        self.examples.add_metric(labels, values.examples)
+        self.steps.add_metric(labels, values.steps)
+        self.epoch.add_metric(labels, progress.epoch)
+        for name, value in sorted(progress.scalars.items()):
+            self.scalar.add_metric([*labels, name], value)
+        for group, look in sorted(progress.groups.items()):
+            if look.HasField("learning_rate"):
+                self.learning_rate.add_metric([*labels, group], look.learning_rate)
+            if look.HasField("gradient_norm"):
+                self.gradient_norm.add_metric([*labels, group], look.gradient_norm)
+            if look.HasField("update_ratio"):
+                self.update_ratio.add_metric([*labels, group], look.update_ratio)
+        if values.ended_at is None:
+            self.heartbeat_age.add_metric(labels, now - values.beaten_at)
+
+    def all(self) -> tuple[Metric, ...]:
+        return (
+            self.examples,
+            self.steps,
+            self.epoch,
+            self.scalar,
+            self.learning_rate,
+            self.gradient_norm,
+            self.update_ratio,
+            self.heartbeat_age,
+        )
+
+
+class _ServerGauges(Collector):
+    """Jobs by state and devices by use, asked at each scrape."""
+
+    def __init__(self, job_counts: Callable[[], Mapping[int, int]], device_counts: Callable[[], Mapping[str, int]]):
+        self._job_counts = job_counts
+        self._device_counts = device_counts
+
+    def describe(self) -> Iterable[Metric]:
+        """Names the series, so that registering asks nothing yet."""
+        return [self._jobs(), self._devices()]
+
+    def collect(self) -> Iterator[Metric]:
+        """Asks."""
+        jobs, devices = self._jobs(), self._devices()
+        counts = self._job_counts()
+        for state in State.values():
+            if state != job_pb2.Job.STATE_UNSPECIFIED:
+                jobs.add_metric([state_name(state)], counts.get(state, 0))
+        for device_state, count in self._device_counts().items():
+            devices.add_metric([device_state], count)
+        yield jobs
+        yield devices
+
+    def _jobs(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily("gradloom_jobs", "Jobs in the store, by state.", labels=("state",))
+
+    def _devices(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily("gradloom_devices", "Devices of the server, by use.", labels=("state",))

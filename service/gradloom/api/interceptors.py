@@ -85,7 +85,7 @@ class _Rpc:
         try:
             return self._handler.request_deserializer(raw)
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-            fault = FieldFault("", f"the request is not a message of this method: {error}")
+            fault = FieldFault("request", f"the request is not a message of this method: {error}")
             raise InvalidRequestError([fault]) from error
 
     async def _abort(self, context: Any, error: Exception) -> NoReturn:

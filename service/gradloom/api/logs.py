@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Final
 
 from gradloom.api.convert import job_name, refused
@@ -27,7 +28,7 @@ Messages = AsyncIterator[service_pb2.StreamLogsResponse]
 
 
 async def stream_logs(store: Store, offload: Offload, request: service_pb2.StreamLogsRequest) -> Messages:
-    """Yields the lines of one attempt, or of every attempt in order; with `follow` until the attempt or the job has ended."""
+    """Yields the lines of one attempt, or of every attempt in order; with `follow` until attempt or job have ended."""
     name = job_name(request.name)
     if request.HasField("attempt") and request.attempt < 1:
         raise refused("attempt", f"must be at least 1; got {request.attempt}")
@@ -127,7 +128,7 @@ def _parts(line: bytes) -> Iterator[str]:
         yield line[start : start + LONGEST_LINE_BYTES].decode(errors="replace")
 
 
-def _end(log: "attempt_log.Path") -> int:
+def _end(log: Path) -> int:
     """The offset one past the log's last byte."""
     found = attempt_log.segments(log)
     return found[-1].offset + found[-1].size if found else 0

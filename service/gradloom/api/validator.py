@@ -57,8 +57,8 @@ class Validator:
     async def resolve(self, validation: Validation) -> spec_pb2.ResolvedSpec:
         """Gives what would run, as far as it can be told without devices.
 
-        Raises InvalidRequestError with the faults; LimitExceededError when too many wait, or when this one takes too much time or
-        memory; WrongStateError when the machine lacks something, such as a data set.
+        Raises InvalidRequestError with the faults; LimitExceededError when too many wait, or when this one takes too
+        much time or memory; WrongStateError when the machine lacks something, such as a data set.
         """
         if self._waiting > MOST_WAITING:
             raise LimitExceededError(
@@ -76,7 +76,7 @@ class Validator:
             "spec": base64.b64encode(validation.spec.SerializeToString()).decode(),
             "data_roots": self._data_roots,
             "dataset_directories": self._dataset_directories,
-            "device_kind": spec_pb2.ResolvedSpec.DeviceKind.Name(validation.device_kind),  # type: ignore[arg-type]
+            "device_kind": spec_pb2.ResolvedSpec.DeviceKind.Name(validation.device_kind),
             "replicas": validation.replicas,
         }
         process = await asyncio.create_subprocess_exec(
@@ -102,13 +102,14 @@ class Validator:
             return json.loads(output)
         except ValueError:
             pass
-        if (process.returncode or 0) < 0:
+        code = process.returncode or 0
+        if code < 0:
             raise LimitExceededError(
-                f"the validation was ended by {signal.Signals(-process.returncode).name}: most likely it needed too much "  # type: ignore[operator]
-                f"memory (at most {MEMORY_BYTES >> 30} GiB)",
+                f"the validation was ended by {signal.Signals(-code).name}: most likely it needed more than "
+                f"{MEMORY_BYTES >> 30} GiB of memory",
                 subject="validator",
             )
-        raise ServerFaultError(f"the validator exited with {process.returncode} and no answer")
+        raise ServerFaultError(f"the validator exited with {code} and no answer")
 
     def _limit(self, pid: int) -> None:
         """Before it has read anything of the spec; a process that is gone already has no limits to keep."""
@@ -123,7 +124,8 @@ class Validator:
 
 async def _exchange(process: asyncio.subprocess.Process, question: bytes) -> bytes:
     """Writes the question, reads the answer to its end."""
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.write(question)
         await process.stdin.drain()

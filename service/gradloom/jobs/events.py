@@ -1,6 +1,7 @@
 """Wakes those who watch a job after something about it was committed.
 
-The hub carries no content: a watcher that wakes reads the store. Wakes conflate, so a slow watcher costs one flag however much happens.
+The hub carries no content: a watcher that wakes reads the store. Wakes conflate, so a slow watcher costs one flag
+however much happens.
 """
 
 import asyncio

@@ -1,0 +1,156 @@
+"""Opens the database, brings its schema up to date, and runs transactions: many readers, one writer.
+
+SQLite in WAL mode: readers never wait for the writer. Writers take turns at a lock here and then begin with BEGIN
+IMMEDIATE, so that no write finds out half-way that another process was faster. A commit waits for the disk
+(synchronous=FULL) unless it says that it may be lost with the power; it is never lost with the process.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.pool import QueuePool
+
+from gradloom.errors import LimitExceededError, ServerUnavailableError
+from gradloom.jobs import schema
+
+BUSY_TIMEOUT_SECONDS: Final = 10.0
+"""How long a writer waits for a foreign process that holds the database, such as a backup."""
+_READERS: Final = 8
+_PAGE_CACHE_KIB: Final = 1024
+_WAL_LIMIT_BYTES: Final = 16 << 20
+
+
+class StoreUnusableError(RuntimeError):
+    """The database cannot be used at all; the message says which and why. The server does not start with it."""
+
+
+class Database:
+    """One open database with its schema at the newest revision."""
+
+    def __init__(self, url: str):
+        self._url = _checked(url)
+        self._write_lock = threading.Lock()
+        self._writer = self._engine(read_only=False, connections=1)
+        self._readers = self._engine(read_only=True, connections=_READERS)
+        try:
+            with self._writer.begin() as connection:
+                _upgrade(connection, self._url)
+        except exc.DBAPIError as error:
+            self.close()
+            raise StoreUnusableError(f"cannot use the database {_shown(self._url)}: {error.orig}") from error
+        except StoreUnusableError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Closes every connection; the last one folds the WAL into the database."""
+        self._readers.dispose()
+        self._writer.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one moment of the database and changes nothing."""
+        with _translated_failures(), self._readers.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """A transaction that is committed at the end, or leaves nothing behind when something is raised.
+
+        With durable=False the commit does not wait for the disk: it outlives the process, but a power cut may take it.
+        """
+        with (
+            _translated_failures(),
+            self._write_lock,
+            self._writer.connect().execution_options(gradloom_durable=durable) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def _engine(self, *, read_only: bool, connections: int) -> sa.Engine:
+        engine = sa.create_engine(
+            self._url,
+            poolclass=QueuePool,
+            pool_size=connections,
+            max_overflow=0,
+            connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def configure(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = None  # Transactions begin below, not where the driver guesses.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute(f"PRAGMA cache_size=-{_PAGE_CACHE_KIB}")
+            connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
+            if read_only:
+                connection.execute("PRAGMA query_only=ON")
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            if read_only:
+                connection.exec_driver_sql("BEGIN")
+                return
+            durable = connection.get_execution_options().get("gradloom_durable", True)
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return engine
+
+
+def _checked(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except exc.ArgumentError as error:
+        raise StoreUnusableError(f"cannot read the database URL {text!r}") from error
+    if url.get_backend_name() != "sqlite" or url.get_driver_name() != "pysqlite":
+        raise StoreUnusableError(f"the database URL must begin with sqlite:///, got {_shown(url)}")
+    if url.database in (None, "", ":memory:"):
+        raise StoreUnusableError("the database must be a file: jobs have to outlive the server")
+    return url
+
+
+def _shown(url: sa.URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _upgrade(connection: sa.Connection, url: sa.URL) -> None:
+    """Runs the missing migrations in the open transaction: all of them or none."""
+    tables = set(sa.inspect(connection).get_table_names())
+    if "alembic_version" in tables:
+        revision = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+        if revision == schema.HEAD:
+            return
+    elif tables:
+        raise StoreUnusableError(f"the database {_shown(url)} is not Gradloom's: it holds {', '.join(sorted(tables))}")
+    # Imported only when there is something to do: it costs 10 MiB that a running server does not need.
+    from gradloom.jobs import migrations
+
+    try:
+        migrations.upgrade(connection)
+    except migrations.UnknownRevisionError as error:
+        raise StoreUnusableError(
+            f"the database {_shown(url)} was written by a newer Gradloom: its schema is at {error.revision!r}, "
+            f"this one knows up to {schema.HEAD!r}; use the newer Gradloom, or a copy of the data directory from before"
+        ) from error
+
+
+@contextmanager
+def _translated_failures() -> Iterator[None]:
+    """What the database cannot do just now becomes an error that callers may see; its text names no file."""
+    try:
+        yield
+    except exc.OperationalError as error:
+        code = getattr(error.orig, "sqlite_errorname", "")
+        if code == "SQLITE_FULL":
+            raise LimitExceededError("the server's disk is full; nothing was stored", subject="disk") from error
+        raise ServerUnavailableError(
+            f"the server's database cannot be used now ({error.orig}); nothing was stored"
+        ) from error
+    except exc.TimeoutError as error:
+        raise LimitExceededError("too many reads of the server's database at once", subject="database") from error

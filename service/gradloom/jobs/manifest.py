@@ -1,0 +1,58 @@
+"""What an attempt left, file by file: checked when it is told, put on record when its job ends."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.v1 import job_pb2
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def check_manifest(files: Sequence[job_pb2.Artifact]) -> None:
+    """Raises InvalidRequestError with every fault: paths must be clean, relative and different, digests whole."""
+    faults = []
+    seen: set[str] = set()
+    for index, file in enumerate(files):
+        field = f"artifacts[{index}]"
+        if not _is_clean(file.path):
+            faults.append(
+                FieldFault(f"{field}.path", f"must be relative, without empty or dotted parts; got {file.path!r}")
+            )
+        if file.path in seen:
+            faults.append(FieldFault(f"{field}.path", f"must differ from every other; {file.path!r} came before"))
+        if not _DIGEST.fullmatch(file.sha256):
+            faults.append(FieldFault(f"{field}.sha256", f"must be 64 lower-case hex digits; got {file.sha256!r}"))
+        if file.size_bytes < 0:
+            faults.append(FieldFault(f"{field}.size_bytes", f"must not be negative; got {file.size_bytes}"))
+        seen.add(file.path)
+    if faults:
+        raise InvalidRequestError(faults)
+
+
+def artifact_rows(uid: str, attempt: int, files: Iterable[job_pb2.Artifact]) -> list[dict[str, Any]]:
+    """The rows of a manifest; the first of two files of one path stands."""
+    by_path = {file.path: file for file in reversed(list(files))}
+    return [
+        {
+            "job_uid": uid,
+            "attempt": attempt,
+            "path": path,
+            "artifact_id": artifact_id(attempt, path),
+            "kind": file.kind,
+            "size_bytes": file.size_bytes,
+            "sha256": file.sha256,
+        }
+        for path, file in by_path.items()
+    ]
+
+
+def artifact_id(attempt: int, path: str) -> str:
+    """An id that fits into a resource name and tells the attempt; 64 bits of digest keep the paths of one apart."""
+    return f"a{attempt}-{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+
+
+def _is_clean(path: str) -> bool:
+    return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))

@@ -1,0 +1,135 @@
+"""Rows as messages of the wire."""
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.job import JobName
+from gradloom.jobs.records import AttemptRow
+from gradloom.v1 import job_pb2
+
+
+def job_message(row: sa.Row[Any]) -> job_pb2.Job:
+    """A Job of a row of jobs with the newest attempt's progress, without spec and resolved_spec."""
+    name = JobName(row.project, row.job_id)
+    job = job_pb2.Job(
+        name=str(name),
+        uid=row.uid,
+        display_name=row.display_name,
+        labels=json.loads(row.labels),
+        state=row.state,
+        state_reason=row.state_reason,
+        state_message=row.state_message,
+        attempt_count=row.attempt_count,
+        etag=_etag(row),
+        create_time=_timestamp(row.create_time),
+        update_time=_timestamp(row.update_time),
+        start_time=_timestamp(row.start_time),
+        end_time=_timestamp(row.end_time),
+    )
+    if row.error is not None:
+        job.error.MergeFromString(row.error)
+    if row.export is not None:
+        job.export.MergeFromString(row.export)
+    if row.progress is not None:
+        job.progress.MergeFromString(row.progress)
+    return job
+
+
+def attempt_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Attempt:
+    """An Attempt of a row of attempts."""
+    attempt = job_pb2.Attempt(
+        name=name.attempt(row.number),
+        number=row.number,
+        state=row.state,
+        reason=row.reason,
+        message=row.message,
+        counted=row.counted,
+        devices=json.loads(row.devices),
+        start_time=_timestamp(row.start_time),
+        end_time=_timestamp(row.end_time),
+        exit_code=row.exit_code,
+        signal=row.signal,
+        peak_memory_bytes=row.peak_memory_bytes,
+        cpu_duration=None if row.cpu_seconds is None else _duration(row.cpu_seconds),
+    )
+    if row.error is not None:
+        attempt.error.MergeFromString(row.error)
+    return attempt
+
+
+def attempt_row(row: sa.Row[Any]) -> AttemptRow:
+    """An AttemptRow of a row of attempts with its job's columns."""
+    return AttemptRow(
+        uid=row.job_uid,
+        name=JobName(row.project, row.job_id),
+        number=row.number,
+        state=row.state,
+        job_state=row.job_state,
+        devices=tuple(json.loads(row.devices)),
+        devices_released=row.devices_released,
+        artifact_root=row.artifact_root,
+        stopping_reason=row.reason,
+        finish=None if row.finish is None else attempt_pb2.FinishAttemptRequest.FromString(row.finish),
+        beat=row.beat,
+        lease_owner=row.lease_owner,
+        lease_beat=row.lease_beat,
+        max_attempts=row.max_attempts,
+        counted_attempts=row.counted_attempts,
+        uncounted_attempts=row.uncounted_attempts,
+        queued_time=row.queued_time,
+        start_time=row.start_time,
+    )
+
+
+def event_message(row: sa.Row[Any]) -> job_pb2.Event:
+    """An Event of a row of events."""
+    return job_pb2.Event(
+        number=row.number,
+        time=_timestamp(row.time),
+        kind=row.kind,
+        attempt=row.attempt,
+        state=row.state,
+        reason=row.reason,
+        message=row.message,
+        epoch=row.epoch,
+        scalars=None if row.scalars is None else json.loads(row.scalars),
+    )
+
+
+def artifact_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Artifact:
+    """An Artifact of a row of artifacts."""
+    return job_pb2.Artifact(
+        name=name.artifact(row.artifact_id),
+        path=row.path,
+        kind=row.kind,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        attempt=row.attempt,
+    )
+
+
+def _etag(row: sa.Row[Any]) -> str:
+    """Changes with what users edit and with the state; not with progress."""
+    content = json.dumps([row.uid, row.display_name, row.labels, row.state])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(timedelta(seconds=seconds))
+    return duration

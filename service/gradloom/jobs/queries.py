@@ -1,0 +1,68 @@
+"""The selections that several parts of the store share, and the one way to look up a job by its name."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from gradloom.errors import NotFoundError
+from gradloom.job import JobName
+from gradloom.jobs.messages import job_message
+from gradloom.jobs.schema import attempts, jobs, specs
+from gradloom.v1 import job_pb2, service_pb2
+
+BASIC = service_pb2.JobView.BASIC
+FULL = service_pb2.JobView.FULL
+
+# A job with the progress of its newest attempt.
+JOBS = sa.select(jobs, attempts.c.progress).select_from(
+    jobs.outerjoin(attempts, (attempts.c.job_uid == jobs.c.uid) & (attempts.c.number == jobs.c.attempt_count))
+)
+JOBS_WITH_SPECS = JOBS.add_columns(specs.c.spec, specs.c.resolved_spec).join(specs, specs.c.job_uid == jobs.c.uid)
+
+# An attempt with what a decision about its job needs.
+ATTEMPTS = (
+    sa.select(
+        attempts,
+        jobs.c.project,
+        jobs.c.job_id,
+        jobs.c.state.label("job_state"),
+        jobs.c.max_attempts,
+        jobs.c.counted_attempts,
+        jobs.c.uncounted_attempts,
+    )
+    .join(jobs, jobs.c.uid == attempts.c.job_uid)
+    .order_by(jobs.c.sequence, attempts.c.number)
+)
+
+
+def with_view(view: int) -> sa.Select[Any]:
+    """The selection that a view needs."""
+    return JOBS_WITH_SPECS if view == FULL else JOBS
+
+
+def job_in_view(row: sa.Row[Any], view: int) -> job_pb2.Job:
+    """A Job of a row that `with_view(view)` selected."""
+    job = job_message(row)
+    if view == FULL:
+        job.spec.MergeFromString(row.spec)
+        if row.resolved_spec is not None:
+            job.resolved_spec.MergeFromString(row.resolved_spec)
+    return job
+
+
+def named(name: JobName) -> sa.ColumnElement[bool]:
+    """Selects the job of that name."""
+    return (jobs.c.project == name.project) & (jobs.c.job_id == name.job_id)
+
+
+def uid_of(connection: sa.Connection, name: JobName) -> str:
+    """The job's uid. Raises NotFoundError."""
+    uid: str | None = connection.scalar(sa.select(jobs.c.uid).where(named(name)))
+    if uid is None:
+        raise NotFoundError(f"there is no job {name}")
+    return uid
+
+
+def attempt_is(uid: str, number: int) -> sa.ColumnElement[bool]:
+    """Selects one attempt of one job."""
+    return (attempts.c.job_uid == uid) & (attempts.c.number == number)

@@ -1,0 +1,199 @@
+"""What the store tells about jobs, their events, attempts and artifacts."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from gradloom.errors import CursorExpiredError, NotFoundError
+from gradloom.job import NEXT_STATES, JobName
+from gradloom.jobs import paging
+from gradloom.jobs.database import Database
+from gradloom.jobs.messages import artifact_message, attempt_message, attempt_row, event_message
+from gradloom.jobs.queries import ATTEMPTS, BASIC, FULL, job_in_view, named, uid_of, with_view
+from gradloom.jobs.records import AttemptRow, JobSnapshot, QueuedJob, StoredArtifact
+from gradloom.jobs.schema import artifacts, attempts, events, jobs
+from gradloom.v1 import job_pb2
+
+Message = TypeVar("Message")
+
+
+class Reads:
+    """The reading half of the store. Each method sees one moment of the database."""
+
+    _database: Database
+
+    def get_job(self, name: JobName, view: int = FULL) -> job_pb2.Job:
+        """The job. Raises NotFoundError."""
+        return self.snapshot(name, view).job
+
+    def snapshot(self, name: JobName, view: int = BASIC) -> JobSnapshot:
+        """The job and the number of its newest event, read together. Raises NotFoundError."""
+        return self._snapshot(named(name), view, str(name))
+
+    def snapshot_by_uid(self, uid: str, view: int = BASIC) -> JobSnapshot:
+        """The same by uid. Raises NotFoundError."""
+        return self._snapshot(jobs.c.uid == uid, view, f"of uid {uid}")
+
+    def _snapshot(self, which: sa.ColumnElement[bool], view: int, shown: str) -> JobSnapshot:
+        with self._database.read() as connection:
+            row = connection.execute(with_view(view).where(which)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"there is no job {shown}")
+        return JobSnapshot(row.uid, job_in_view(row, view), row.event_number)
+
+    def list_jobs(
+        self, project: str, page_size: int = 0, page_token: str = "", view: int = BASIC
+    ) -> tuple[list[job_pb2.Job], str]:
+        """A page of a project's jobs, newest first, and the next page's token, empty at the end.
+
+        Takes page_size as the request says it (0: 50; at most 1,000). InvalidRequestError on `page_size` when
+        negative, on `page_token` when it was not given out for this query.
+        """
+        query = f"jobs of {project}"
+        selection = with_view(view).where(jobs.c.project == project).order_by(jobs.c.sequence.desc())
+        if key := paging.read_token(page_token, query, (int,)):
+            selection = selection.where(jobs.c.sequence < key[0])
+        with self._database.read() as connection:
+            return _page(
+                connection,
+                selection,
+                page_size,
+                lambda row: job_in_view(row, view),
+                lambda row: paging.write_token(query, row.sequence),
+            )
+
+    def events_after(self, uid: str, number: int, limit: int = 100) -> list[job_pb2.Event]:
+        """The events that follow event `number`, in order, at most `limit`.
+
+        Raises NotFoundError, and CursorExpiredError for a number that the job never had.
+        """
+        with self._database.read() as connection:
+            newest = connection.scalar(sa.select(jobs.c.event_number).where(jobs.c.uid == uid))
+            if newest is None:
+                raise NotFoundError(f"there is no job of uid {uid}")
+            if not 0 <= number <= newest:
+                raise CursorExpiredError(f"the job has events 1 to {newest}; the cursor points behind event {number}")
+            selection = (
+                sa.select(events)
+                .where(events.c.job_uid == uid, events.c.number > number)
+                .order_by(events.c.number)
+                .limit(limit)
+            )
+            return [event_message(row) for row in connection.execute(selection)]
+
+    def list_attempts(
+        self, name: JobName, page_size: int = 0, page_token: str = ""
+    ) -> tuple[list[job_pb2.Attempt], str]:
+        """A page of the job's attempts, oldest first.
+
+        Raises NotFoundError, and InvalidRequestError as list_jobs does.
+        """
+        query = f"attempts of {name}"
+        key = paging.read_token(page_token, query, (int,))
+        with self._database.read() as connection:
+            selection = (
+                sa.select(attempts).where(attempts.c.job_uid == uid_of(connection, name)).order_by(attempts.c.number)
+            )
+            if key:
+                selection = selection.where(attempts.c.number > key[0])
+            return _page(
+                connection,
+                selection,
+                page_size,
+                lambda row: attempt_message(name, row),
+                lambda row: paging.write_token(query, row.number),
+            )
+
+    def list_artifacts(
+        self, name: JobName, page_size: int = 0, page_token: str = ""
+    ) -> tuple[list[job_pb2.Artifact], str]:
+        """A page of the job's artifacts by attempt and path.
+
+        Raises NotFoundError, and InvalidRequestError as list_jobs does.
+        """
+        query = f"artifacts of {name}"
+        key = paging.read_token(page_token, query, (int, str))
+        with self._database.read() as connection:
+            selection = (
+                sa.select(artifacts)
+                .where(artifacts.c.job_uid == uid_of(connection, name))
+                .order_by(artifacts.c.attempt, artifacts.c.path)
+            )
+            if key:
+                selection = selection.where(sa.tuple_(artifacts.c.attempt, artifacts.c.path) > key)
+            return _page(
+                connection,
+                selection,
+                page_size,
+                lambda row: artifact_message(name, row),
+                lambda row: paging.write_token(query, row.attempt, row.path),
+            )
+
+    def get_artifact(self, name: JobName, artifact_id: str) -> StoredArtifact:
+        """The artifact and where it lies. Raises NotFoundError."""
+        with self._database.read() as connection:
+            uid = uid_of(connection, name)
+            row = connection.execute(
+                sa.select(artifacts).where(artifacts.c.job_uid == uid, artifacts.c.artifact_id == artifact_id)
+            ).one_or_none()
+            if row is None:
+                raise NotFoundError(f"there is no artifact {name.artifact(artifact_id)}")
+            attempt = attempt_row(
+                connection.execute(ATTEMPTS.where(attempts.c.job_uid == uid, attempts.c.number == row.attempt)).one()
+            )
+            return StoredArtifact(artifact_message(name, row), uid, attempt.directory)
+
+    def count_jobs_by_state(self) -> Mapping[int, int]:
+        """Every state with its number of jobs, zeros included."""
+        with self._database.read() as connection:
+            counts = connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state))
+            return dict.fromkeys(NEXT_STATES, 0) | {state: count for state, count in counts}
+
+    def queued_jobs(self, limit: int | None = None) -> list[QueuedJob]:
+        """The jobs that wait, oldest first."""
+        selection = (
+            sa.select(
+                jobs.c.uid,
+                jobs.c.project,
+                jobs.c.job_id,
+                jobs.c.gpus,
+                jobs.c.cpu_replicas,
+                jobs.c.attempt_count,
+                jobs.c.queued_time,
+            )
+            .where(jobs.c.state == job_pb2.Job.QUEUED)
+            .order_by(jobs.c.sequence)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [
+                QueuedJob(uid, JobName(project, job_id), gpus, cpu_replicas, attempt_count, queued_time)
+                for uid, project, job_id, gpus, cpu_replicas, attempt_count, queued_time in connection.execute(
+                    selection
+                )
+            ]
+
+    def live_attempts(self) -> list[AttemptRow]:
+        """Every attempt that has not ended, that of the oldest job first."""
+        live = [job_pb2.Attempt.STARTING, job_pb2.Attempt.RUNNING, job_pb2.Attempt.STOPPING]
+        with self._database.read() as connection:
+            return [attempt_row(row) for row in connection.execute(ATTEMPTS.where(attempts.c.state.in_(live)))]
+
+    def attempts_of(self, uid: str) -> list[AttemptRow]:
+        """Every attempt of a job, oldest first, ended ones too. Empty for an unknown uid."""
+        with self._database.read() as connection:
+            return [attempt_row(row) for row in connection.execute(ATTEMPTS.where(attempts.c.job_uid == uid))]
+
+
+def _page(
+    connection: sa.Connection,
+    selection: sa.Select[Any],
+    page_size: int,
+    message: Callable[[sa.Row[Any]], Message],
+    token: Callable[[sa.Row[Any]], str],
+) -> tuple[list[Message], str]:
+    """The first rows of a selection as messages, and a token when more follow: to know, it asks for one row too many."""
+    size = paging.effective_page_size(page_size)
+    rows = connection.execute(selection.limit(size + 1)).all()
+    return [message(row) for row in rows[:size]], token(rows[size - 1]) if len(rows) > size else ""

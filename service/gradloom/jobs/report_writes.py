@@ -1,0 +1,175 @@
+"""What trainers report: each call belongs to one live attempt and changes nothing once that is superseded."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.errors import (
+    AttemptSupersededError,
+    FieldFault,
+    InvalidRequestError,
+    PermissionDeniedError,
+    WrongStateError,
+)
+from gradloom.job import JobName
+from gradloom.jobs.database import Database
+from gradloom.jobs.events import Hub
+from gradloom.jobs.manifest import check_manifest
+from gradloom.jobs.messages import attempt_row
+from gradloom.jobs.queries import ATTEMPTS, attempt_is
+from gradloom.jobs.records import AttemptRow, ReportOutcome
+from gradloom.jobs.schema import attempts, specs
+from gradloom.jobs.transitions import add_events, move_job
+from gradloom.v1 import job_pb2, spec_pb2
+
+_PREPARING: Final = (job_pb2.Progress.PHASE_UNSPECIFIED, job_pb2.Progress.PREPARING)
+_REPORTED_KINDS: Final = (job_pb2.Event.EPOCH_ENDED, job_pb2.Event.NOTICE)
+
+
+class ReportWrites:
+    """The trainers' half of the store's writes. Every method raises AttemptSupersededError for an attempt that has ended."""
+
+    _database: Database
+    hub: Hub
+
+    def attempt_by_token(self, token_digest: str) -> AttemptRow:
+        """The live attempt that holds the token.
+
+        Raises PermissionDeniedError for a token that was never given, AttemptSupersededError when its attempt has
+        ended.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(ATTEMPTS.where(attempts.c.token_digest == token_digest)).one_or_none()
+        if row is None:
+            raise PermissionDeniedError("this token is no attempt's")
+        _refuse_ended(row)
+        return attempt_row(row)
+
+    def record_resolved_spec(self, uid: str, number: int, resolved_spec: spec_pb2.ResolvedSpec, now: datetime) -> None:
+        """Stores what runs; a repeat with the same content is fine, with another WrongStateError.
+
+        A job that is being cancelled keeps what it has.
+        """
+        with self._database.write() as connection:
+            row = _live(connection, uid, number)
+            stored = connection.execute(sa.select(specs.c.resolved_spec).where(specs.c.job_uid == uid)).scalar_one()
+            if stored is not None:
+                if spec_pb2.ResolvedSpec.FromString(stored) == resolved_spec:
+                    return
+                name = JobName(row.project, row.job_id)
+                raise WrongStateError(str(name), f"{name} was resolved by an earlier attempt, and differently")
+            if row.job_state == job_pb2.Job.CANCELLING:
+                return
+            connection.execute(
+                specs.update().where(specs.c.job_uid == uid).values(resolved_spec=resolved_spec.SerializeToString())
+            )
+            add_events(connection, uid, number, [_resolved_notice(resolved_spec)], now)
+        self.hub.publish(uid)
+
+    def record_report(self, uid: str, number: int, report: attempt_pb2.ReportRequest, now: datetime) -> ReportOutcome:
+        """Stores a look: progress, new events, released devices; the first look beyond PREPARING makes the job RUNNING.
+
+        Without any of the others, progress does not wait for the disk. InvalidRequestError on `event_offset` when
+        events before it are missing, on `events[i].kind` for one that only the store may write.
+        """
+        _check_kinds(report)
+        with self._database.read() as connection:
+            durable = _must_last(_live(connection, uid, number), report)
+        with self._database.write(durable=durable) as connection:
+            row = _live(connection, uid, number)
+            if report.event_offset > row.reported_events:
+                rule = f"must be at most {row.reported_events}, the events that are stored; got {report.event_offset}"
+                raise InvalidRequestError([FieldFault("event_offset", rule)])
+            new_events = report.events[row.reported_events - report.event_offset :]
+            started = _starts_running(row, report) and (
+                move_job(connection, uid, job_pb2.Job.RUNNING, now, came_from=[job_pb2.Job.STARTING]) is not None
+            )
+            if new_events:
+                add_events(connection, uid, number, list(new_events), now)
+            changes: dict[str, Any] = {
+                "beat": report.beat,
+                "reported_events": row.reported_events + len(new_events),
+                "devices_released": row.devices_released or report.devices_released,
+            }
+            if report.HasField("progress"):
+                changes["progress"] = _progress(report.progress, number)
+            if started and row.state == job_pb2.Attempt.STARTING:
+                changes["state"] = job_pb2.Attempt.RUNNING
+            connection.execute(attempts.update().where(attempt_is(uid, number)).values(**changes))
+        self.hub.publish(uid)
+        return ReportOutcome(
+            stop=row.state == job_pb2.Attempt.STOPPING or row.job_state == job_pb2.Job.CANCELLING,
+            repeated=report.beat == row.beat,
+            started_running=started,
+        )
+
+    def finish_attempt(self, uid: str, number: int, finish: attempt_pb2.FinishAttemptRequest, now: datetime) -> None:
+        """Keeps how the trainer ended, with its manifest; the first one stands. The job ends when end_attempt says so.
+
+        Raises InvalidRequestError for a manifest whose paths are not clean relative ones, or repeat.
+        """
+        check_manifest(finish.artifacts)
+        with self._database.write() as connection:
+            row = _live(connection, uid, number)
+            if row.finish is not None:
+                return
+            changes: dict[str, Any] = {"finish": finish.SerializeToString()}
+            if finish.HasField("progress"):
+                changes["progress"] = _progress(finish.progress, number)
+            connection.execute(attempts.update().where(attempt_is(uid, number)).values(**changes))
+        self.hub.publish(uid)
+
+
+def _live(connection: sa.Connection, uid: str, number: int) -> sa.Row[Any]:
+    """The attempt with its job's state; AttemptSupersededError unless it is live. A write transaction keeps it so."""
+    row = connection.execute(ATTEMPTS.where(attempt_is(uid, number))).one_or_none()
+    if row is None:
+        raise AttemptSupersededError(f"job {uid} has no attempt {number}")
+    _refuse_ended(row)
+    return row
+
+
+def _refuse_ended(row: sa.Row[Any]) -> None:
+    if row.state == job_pb2.Attempt.ENDED:
+        raise AttemptSupersededError(f"{JobName(row.project, row.job_id).attempt(row.number)} has ended")
+
+
+def _starts_running(row: sa.Row[Any], report: attempt_pb2.ReportRequest) -> bool:
+    return row.job_state == job_pb2.Job.STARTING and report.progress.phase not in _PREPARING
+
+
+def _must_last(row: sa.Row[Any], report: attempt_pb2.ReportRequest) -> bool:
+    """Whether the report holds more than progress, which alone may be lost with the power."""
+    return (
+        len(report.events) + report.event_offset > row.reported_events
+        or (report.devices_released and not row.devices_released)
+        or _starts_running(row, report)
+    )
+
+
+def _progress(progress: job_pb2.Progress, number: int) -> bytes:
+    kept = job_pb2.Progress()
+    kept.CopyFrom(progress)
+    kept.attempt = number
+    return kept.SerializeToString()
+
+
+def _check_kinds(report: attempt_pb2.ReportRequest) -> None:
+    faults = [
+        FieldFault(f"events[{index}].kind", f"must be EPOCH_ENDED or NOTICE; got {event.kind}")
+        for index, event in enumerate(report.events)
+        if event.kind not in _REPORTED_KINDS
+    ]
+    if report.event_offset < 0:
+        faults.append(FieldFault("event_offset", f"must not be negative; got {report.event_offset}"))
+    if faults:
+        raise InvalidRequestError(faults)
+
+
+def _resolved_notice(resolved: spec_pb2.ResolvedSpec) -> job_pb2.Event:
+    trained = sum(variable.trained for variable in resolved.variables)
+    groups = len(resolved.spec.variable_groups)
+    message = f"resolved the spec: {len(resolved.variables)} variables, {trained} of them trained, in {groups} groups"
+    return job_pb2.Event(kind=job_pb2.Event.NOTICE, message=message)

@@ -1,0 +1,190 @@
+"""The tables. A change here needs a migration: a test compares what the migrations make with what stands here.
+
+Small and often written rows are kept apart from large ones that never change (`specs`), because the database rewrites
+whole rows. States, reasons and kinds are the numbers of the proto's enums; messages of the wire that are only ever
+read whole are kept serialized.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+from gradloom.v1 import job_pb2
+
+HEAD: Final = "0001"
+"""The newest revision in `migrations/versions`."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time as whole microseconds since 1970, which every database orders and none reinterprets."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Takes aware times only: subtracting a naive one is a TypeError."""
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Gives UTC."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    # Order of creation, for "oldest first", "newest first" and the keys of pages.
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("uid", Text, nullable=False, unique=True),
+    Column("project", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    # JSON object of strings.
+    Column("labels", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("state_reason", Integer, nullable=False),
+    Column("state_message", Text, nullable=False),
+    # JobError; of the last attempt of a FAILED job.
+    Column("error", LargeBinary),
+    # Export; of a SUCCEEDED job.
+    Column("export", LargeBinary),
+    # Number of the newest row in events, raised in the same UPDATE that changes the job.
+    Column("event_number", BigInteger, nullable=False),
+    # What the scheduler needs of the spec, so that a tick parses none.
+    Column("gpus", Integer),
+    Column("cpu_replicas", Integer),
+    Column("max_attempts", Integer, nullable=False),
+    # Attempts started, and those of them that have ended by whether they count.
+    Column("attempt_count", Integer, nullable=False),
+    Column("counted_attempts", Integer, nullable=False),
+    Column("uncounted_attempts", Integer, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("update_time", UtcTime, nullable=False),
+    Column("queued_time", UtcTime, nullable=False),
+    Column("start_time", UtcTime),
+    Column("end_time", UtcTime),
+    UniqueConstraint("project", "job_id", name="jobs_by_name"),
+    Index("jobs_by_project", "project", "sequence"),
+    Index("jobs_by_state", "state", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+specs = Table(
+    "specs",
+    metadata,
+    Column("job_uid", Text, ForeignKey("jobs.uid"), primary_key=True),
+    # JobSpec; never changes.
+    Column("spec", LargeBinary, nullable=False),
+    # ResolvedSpec; set once, by the first attempt that gets so far.
+    Column("resolved_spec", LargeBinary),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_uid", Text, ForeignKey("jobs.uid"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", Integer, nullable=False),
+    # Why it is being ended or has ended.
+    Column("reason", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("error", LargeBinary),
+    Column("counted", Boolean),
+    # JSON list of names.
+    Column("devices", Text, nullable=False),
+    Column("devices_released", Boolean, nullable=False),
+    Column("artifact_root", Text, nullable=False),
+    Column("token_digest", Text, nullable=False, unique=True),
+    Column("lease_owner", Text, nullable=False),
+    Column("lease_beat", BigInteger, nullable=False),
+    # The trainer's newest report: its counter, its Progress, and how many events of this attempt are stored.
+    Column("beat", BigInteger, nullable=False),
+    Column("progress", LargeBinary),
+    Column("reported_events", BigInteger, nullable=False),
+    # FinishAttemptRequest; the first that came.
+    Column("finish", LargeBinary),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("peak_memory_bytes", BigInteger),
+    Column("cpu_seconds", Double),
+    Column("queued_time", UtcTime, nullable=False),
+    Column("start_time", UtcTime, nullable=False),
+    Column("end_time", UtcTime),
+    Index("attempts_by_state", "state"),
+    # A job has at most one live attempt: the database itself refuses a second.
+    Index(
+        "attempts_live",
+        "job_uid",
+        unique=True,
+        sqlite_where=text(f"state <> {job_pb2.Attempt.ENDED}"),
+        postgresql_where=text(f"state <> {job_pb2.Attempt.ENDED}"),
+    ),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_uid", Text, ForeignKey("jobs.uid"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("time", UtcTime, nullable=False),
+    Column("kind", Integer, nullable=False),
+    # 0 for none.
+    Column("attempt", Integer, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("reason", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("epoch", Integer),
+    # JSON object of numbers as Python writes it, NaN and Infinity included, which is why it is not a JSON column.
+    Column("scalars", Text),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("job_uid", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    # Below the attempt's directory.
+    Column("path", Text, primary_key=True),
+    Column("artifact_id", Text, nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    ForeignKeyConstraint(["job_uid", "attempt"], ["attempts.job_uid", "attempts.number"]),
+    UniqueConstraint("job_uid", "artifact_id", name="artifacts_by_id"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("method", Text, nullable=False),
+    # Of the request's body.
+    Column("digest", Text, nullable=False),
+    Column("job_uid", Text, ForeignKey("jobs.uid"), nullable=False),
+    # The Job that was returned, without spec and resolved_spec.
+    Column("response", LargeBinary, nullable=False),
+    Column("time", UtcTime, nullable=False),
+    Index("requests_by_time", "time"),
+)

@@ -1,0 +1,87 @@
+"""The click group of all commands: what every command does alike with errors, streams and interrupts."""
+
+import enum
+import os
+import sys
+import traceback
+from typing import IO, Any, Final
+
+import click
+
+from gradloom.client import text
+from gradloom.errors import GradloomError, InvalidRequestError, ServerUnavailableError
+
+
+class ExitCode(enum.IntEnum):
+    """What a shell learns of a command."""
+
+    DONE = 0
+    JOB_FAILED = 1
+    REFUSED = 2
+    UNREACHABLE = 3
+    OTHER_ERROR = 4
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+_EXIT_CODES: Final[dict[type[GradloomError], ExitCode]] = {
+    InvalidRequestError: ExitCode.REFUSED,
+    ServerUnavailableError: ExitCode.UNREACHABLE,
+}
+
+
+class Commands(click.Group):
+    """A group that turns whatever a command raises into a message on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; raises click's own exceptions alone."""
+        _prepare(sys.stdout)
+        _prepare(sys.stderr)
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+        except BrokenPipeError:
+            _discard(sys.stdout)
+            raise click.exceptions.Exit(ExitCode.BROKEN_PIPE) from None
+        except GradloomError as error:
+            text.remark(_told(error))
+            raise click.exceptions.Exit(_EXIT_CODES.get(type(error), ExitCode.OTHER_ERROR)) from None
+        except OSError as error:
+            named = f"{error.filename}: " if error.filename else ""
+            text.remark(f"gradloom: {text.one_line(f'{named}{error.strerror or error}')}")
+            raise click.exceptions.Exit(ExitCode.OTHER_ERROR) from None
+        except Exception:
+            # A fault of this program: its author needs the traceback, and 1 would say that the job failed.
+            traceback.print_exc()
+            raise click.exceptions.Exit(ExitCode.OTHER_ERROR) from None
+        return result
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which a user meets them, not by the alphabet."""
+        return list(self.commands)
+
+
+def _told(error: GradloomError) -> str:
+    """An error as its reader needs it; what a server said is shown, not obeyed."""
+    told = text.printable(str(error), keep="\n\t")
+    if isinstance(error, InvalidRequestError):
+        return f"refused: {told}"
+    if isinstance(error, ServerUnavailableError):
+        return f"gradloom: {told}\nStart a server with `gradloom serve`, or name one with --server HOST:PORT."
+    return f"gradloom: {told}"
+
+
+def _prepare(stream: IO[str]) -> None:
+    """Makes a reader see each line when it is written, and a name in any script no reason to fail."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure:
+        reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def _discard(stream: IO[str]) -> None:
+    """Sends what is still buffered nowhere, so that the interpreter does not complain when it closes the stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

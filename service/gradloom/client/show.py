@@ -1,0 +1,237 @@
+"""Jobs, attempts and components as lines for people."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from math import prod
+from typing import Any, Final
+
+from gradloom.client import text
+from gradloom.client.names import shortest_reference
+from gradloom.v1 import job_pb2, service_pb2, spec_pb2
+
+_INDENT: Final = "  "
+
+
+def state_name(state: int) -> str:
+    """`RUNNING` for 3; a state that this client is too old to know by its number."""
+    return _enum_name(job_pb2.Job.State, state)
+
+
+def reason_name(reason: int) -> str:
+    """`COMPLETED` for 1."""
+    return _enum_name(job_pb2.Job.Reason, reason)
+
+
+def _enum_name(enum: Any, number: int) -> str:
+    return str(enum.Name(number)) if number in enum.values() else str(number)
+
+
+def moment(timestamp: Any) -> datetime:
+    """A Timestamp as an aware datetime."""
+    return timestamp.ToDatetime(tzinfo=UTC)  # type: ignore[no-any-return]
+
+
+def job_table(jobs: Iterable[job_pb2.Job]) -> list[str]:
+    """One line a job."""
+    rows = (
+        (
+            shortest_reference(job.name),
+            state_name(job.state),
+            reason_name(job.state_reason) if job.state_reason else "-",
+            f"{job.progress.epoch}/{job.progress.epochs}" if job.progress.epochs else "-",
+            text.age(moment(job.create_time)),
+            job.display_name,
+        )
+        for job in jobs
+    )
+    return text.columns(("JOB", "STATE", "REASON", "EPOCH", "AGE", "NAME"), rows)
+
+
+def job_lines(job: job_pb2.Job) -> Iterator[str]:
+    """Everything that a person asks of one job, one fact a line; the assignment of variables by group."""
+    facts = {
+        "job": job.name,
+        "uid": job.uid,
+        "name": job.display_name,
+        "labels": ", ".join(f"{key}={value}" for key, value in sorted(job.labels.items())),
+        "state": state_name(job.state),
+        "reason": reason_name(job.state_reason) if job.state_reason else "",
+        "created": text.local_time(moment(job.create_time)) if job.HasField("create_time") else "",
+        "started": text.local_time(moment(job.start_time)) if job.HasField("start_time") else "",
+        "ended": text.local_time(moment(job.end_time)) if job.HasField("end_time") else "",
+        "attempts": str(job.attempt_count) if job.attempt_count else "",
+        "progress": progress_line(job.progress) if job.HasField("progress") else "",
+    }
+    for name, value in facts.items():
+        if value:
+            yield f"{name:<9} {text.one_line(value)}"
+    yield from _groups(job.resolved_spec)
+    yield from outcome_details(job)
+
+
+def progress_line(progress: job_pb2.Progress) -> str:
+    """Such as `training, epoch 2 of 3, step 1900 of 5157, 11200 examples/s, loss 0.41`."""
+    parts = [_enum_name(job_pb2.Progress.Phase, progress.phase).lower() if progress.phase else ""]
+    if progress.epoch:
+        parts.append(f"epoch {progress.epoch} of {progress.epochs}")
+    if progress.total_steps:
+        parts.append(f"step {progress.global_step} of {progress.total_steps}")
+    if progress.examples_per_second:
+        parts.append(f"{progress.examples_per_second:,.0f} examples/s")
+    if progress.scalars:
+        parts.append(text.scalars(progress.scalars))
+    return ", ".join(part for part in parts if part)
+
+
+def outcome_line(job: job_pb2.Job) -> str:
+    """The end in one line: `SUCCEEDED digits after 12 s`, `FAILED digits: OUT_OF_HOST_MEMORY`."""
+    line = f"{state_name(job.state)} {shortest_reference(job.name)}"
+    if job.state == job_pb2.Job.FAILED:
+        return f"{line}: {reason_name(job.state_reason)}"
+    if job.HasField("end_time"):
+        line += f" after {text.span((moment(job.end_time) - moment(job.create_time)).total_seconds())}"
+    return line
+
+
+def outcome_details(job: job_pb2.Job) -> Iterator[str]:
+    """Why a job is where it is: its export, or the message, the faults and the last lines of the log."""
+    if job.HasField("export"):
+        export = job.export
+        yield f"export    {text.one_line(export.path)}"
+        yield (
+            f"proof     {export.proof_examples} examples in a clean process, largest difference "
+            f"{export.largest_difference:.2g} (allowed {export.absolute_tolerance:g})"
+        )
+    if job.state_message:
+        yield f"message   {_block(job.state_message)}"
+    error = job.error
+    if error.message and error.message not in job.state_message:
+        yield f"raised    {text.one_line(error.exception_type)}: {_block(error.message)}"
+    elif error.exception_type:
+        yield f"raised    {text.one_line(error.exception_type)}"
+    for fault in error.field_faults:
+        yield f"{_INDENT}{text.one_line(fault.field)}: {text.one_line(fault.description)}"
+    if error.log_lines:
+        yield "last lines of the log:"
+        for line in error.log_lines:
+            yield f"{_INDENT}| {text.printable(line, keep=chr(9))}"
+
+
+def _block(message: str) -> str:
+    """A message of several lines, the following ones under the first."""
+    return text.printable(message.strip().replace("\n", "\n" + " " * 10), keep="\n")
+
+
+def _groups(resolved: spec_pb2.ResolvedSpec) -> Iterator[str]:
+    groups: dict[str, list[spec_pb2.VariableAssignment]] = {}
+    for variable in resolved.variables:
+        groups.setdefault(variable.group, []).append(variable)
+    for group, variables in groups.items():
+        parameters = sum(prod(variable.shape) for variable in variables)
+        trained = any(variable.trained for variable in variables)
+        label = f"group     {text.one_line(group)}" if group else "          (no group)"
+        yield f"{label}: {len(variables)} variables, {parameters:,} parameters{'' if trained else ', not trained'}"
+
+
+def assignment_table(resolved: spec_pb2.ResolvedSpec) -> list[str]:
+    """Every variable with its group and shape."""
+    rows = (
+        (
+            variable.path,
+            variable.group or "-",
+            "x".join(str(length) for length in variable.shape) or "scalar",
+            variable.dtype,
+            "yes" if variable.trained else "no",
+        )
+        for variable in resolved.variables
+    )
+    return text.columns(("VARIABLE", "GROUP", "SHAPE", "DTYPE", "TRAINED"), rows)
+
+
+def attempt_table(attempts: Iterable[job_pb2.Attempt]) -> list[str]:
+    """One line an attempt."""
+
+    def row(attempt: job_pb2.Attempt) -> tuple[str, ...]:
+        end = f"exit {attempt.exit_code}" if attempt.HasField("exit_code") else "-"
+        if attempt.HasField("signal"):
+            end = f"signal {attempt.signal}"
+        until = moment(attempt.end_time) if attempt.HasField("end_time") else datetime.now(UTC)
+        return (
+            str(attempt.number),
+            _enum_name(job_pb2.Attempt.State, attempt.state),
+            reason_name(attempt.reason) if attempt.reason else "-",
+            ",".join(attempt.devices) or "-",
+            text.local_time(moment(attempt.start_time)) if attempt.HasField("start_time") else "-",
+            text.span((until - moment(attempt.start_time)).total_seconds()) if attempt.HasField("start_time") else "-",
+            end,
+            text.size(attempt.peak_memory_bytes) if attempt.peak_memory_bytes else "-",
+            attempt.message,
+        )
+
+    header = ("ATTEMPT", "STATE", "REASON", "DEVICES", "STARTED", "LASTED", "END", "PEAK MEMORY", "MESSAGE")
+    return text.columns(header, map(row, attempts))
+
+
+def artifact_table(artifacts: Iterable[job_pb2.Artifact]) -> list[str]:
+    """One line a file."""
+    rows = (
+        (
+            artifact.path,
+            _enum_name(job_pb2.Artifact.Kind, artifact.kind),
+            str(artifact.attempt),
+            text.size(artifact.size_bytes),
+            artifact.sha256,
+        )
+        for artifact in artifacts
+    )
+    return text.columns(("PATH", "KIND", "ATTEMPT", "SIZE", "SHA256"), rows)
+
+
+def component_table(components: Iterable[service_pb2.ComponentInfo]) -> list[str]:
+    """One line a component."""
+    rows = ((component.type, kind_name(component), component.doc) for component in components)
+    return text.columns(("TYPE", "KIND", "DOC"), rows)
+
+
+def kind_name(component: service_pb2.ComponentInfo) -> str:
+    """`layer` for a layer."""
+    return _enum_name(service_pb2.ComponentInfo.Kind, component.kind).lower()
+
+
+def component_lines(component: service_pb2.ComponentInfo) -> Iterator[str]:
+    """One component with what its `config` may hold."""
+    yield f"{text.one_line(component.type)} ({kind_name(component)})"
+    if component.doc:
+        yield f"{_INDENT}{text.one_line(component.doc)}"
+    if component.HasField("dataset"):
+        yield from _dataset_lines(component.dataset)
+    if component.parameters:
+        yield ""
+        rows = (
+            (
+                parameter.name,
+                parameter.value_type,
+                "required" if parameter.required else _literal(parameter.default_value),
+            )
+            for parameter in component.parameters
+        )
+        yield from text.columns(("CONFIG KEY", "TYPE", "DEFAULT"), rows)
+
+
+def _dataset_lines(dataset: service_pb2.DatasetInfo) -> Iterator[str]:
+    shape = "x".join(str(length) for length in dataset.feature_shape)
+    splits: Mapping[str, int] = dataset.splits
+    yield f"{_INDENT}features  {shape} {text.one_line(dataset.feature_dtype)}"
+    classes = f", {dataset.classes} classes" if dataset.classes else ""
+    yield f"{_INDENT}labels    {text.one_line(dataset.label_dtype)}{classes}"
+    for split, examples in sorted(splits.items(), reverse=True):
+        yield f"{_INDENT}{text.one_line(split):<9} {examples:,} examples"
+
+
+def _literal(value: Any) -> str:
+    """A google.protobuf.Value as it would be written in a spec."""
+    import json
+
+    from google.protobuf import json_format
+
+    return json.dumps(json_format.MessageToDict(value), ensure_ascii=False)

@@ -1,0 +1,156 @@
+"""Follows a job in front of a person: a moving bar on a terminal, one line an event in a pipe."""
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from gradloom.client import show, text
+from gradloom.v1 import job_pb2, service_pb2
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+class View(Protocol):
+    """Where a followed job is shown."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+    def event(self, line: str) -> None:
+        """Shows a line that stays."""
+
+    def progress(self, job: job_pb2.Job) -> None:
+        """Shows where the job is; the next one replaces it."""
+
+
+def follow(messages: Iterable[service_pb2.WatchJobResponse], view: View) -> job_pb2.Job:
+    """Shows everything until the stream ends; returns the job as it was last."""
+    job = job_pb2.Job()
+    announced = False
+    with view:
+        for message in messages:
+            job = message.job
+            if message.HasField("event"):
+                view.event(event_line(message.event, job))
+            elif not announced:
+                view.event(_stamped(text.local_time(show.moment(job.update_time)), _standing(job)))
+            announced = True
+            view.progress(job)
+    return job
+
+
+def event_line(event: job_pb2.Event, job: job_pb2.Job) -> str:
+    """Such as `14:03:05  epoch 1/3  loss 0.52  accuracy 0.81`."""
+    if event.kind == job_pb2.Event.EPOCH_ENDED:
+        of = f"/{job.progress.epochs}" if job.progress.epochs else ""
+        said = f"epoch {event.epoch}{of}  {text.scalars(event.scalars)}"
+    elif event.kind == job_pb2.Event.STATE_CHANGED:
+        said = show.state_name(event.state)
+        said += f" (attempt {event.attempt})" if event.attempt and event.state == job_pb2.Job.STARTING else ""
+        said += f" {show.reason_name(event.reason)}" if event.reason else ""
+        said += f": {text.one_line(event.message)}" if event.message else ""
+    else:
+        said = text.one_line(event.message) or ("created" if event.kind == job_pb2.Event.CREATED else "")
+    return _stamped(text.local_time(show.moment(event.time)), said)
+
+
+def _standing(job: job_pb2.Job) -> str:
+    progress = show.progress_line(job.progress) if job.HasField("progress") else ""
+    return show.state_name(job.state) + (f": {progress}" if progress else "")
+
+
+def _stamped(moment: str, said: str) -> str:
+    return f"{moment}  {said}"
+
+
+class PlainView:
+    """One line an event, for pipes and files."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+
+    def event(self, line: str) -> None:
+        """Writes the line."""
+        text.say(line)
+
+    def progress(self, job: job_pb2.Job) -> None:
+        """Shows nothing: a pipe has no line that is replaced."""
+
+
+class SilentView(PlainView):
+    """Nothing at all, for when only the end is wanted."""
+
+    def event(self, line: str) -> None:
+        """Shows nothing."""
+
+
+class LiveView:
+    """Lines that stay above a bar that moves, on a terminal."""
+
+    def __init__(self, stream: Any):
+        """Shows nothing yet; `stream` is the terminal."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        # No markup and no emoji codes: names and messages come from users.
+        self._console = Console(file=stream, markup=False, emoji=False, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[counts]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[scalars]}", markup=False),
+            console=self._console,
+            transient=True,
+            refresh_per_second=5,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def event(self, line: str) -> None:
+        """Writes the line above the bar."""
+        self._console.print(line, soft_wrap=True)
+
+    def progress(self, job: job_pb2.Job) -> None:
+        """Moves the bar; without a known number of steps it pulses."""
+        progress = job.progress
+        epoch = f"epoch {progress.epoch}/{progress.epochs}" if progress.epoch else ""
+        step = f"step {progress.global_step}/{progress.total_steps}" if progress.total_steps else ""
+        speed = f"{progress.examples_per_second:,.0f} examples/s" if progress.examples_per_second else ""
+        shown: dict[str, Any] = {
+            "description": _activity(job),
+            "total": progress.total_steps or None,
+            "completed": progress.global_step,
+            "counts": "  ".join(part for part in (epoch, step, speed) if part),
+            "scalars": text.scalars(progress.scalars),
+        }
+        if self._task is None:
+            self._task = self._bar.add_task(**shown)
+        else:
+            self._bar.update(self._task, **shown)
+
+
+def _activity(job: job_pb2.Job) -> str:
+    """What the job does now, in a word."""
+    if job.state == job_pb2.Job.RUNNING and job.progress.phase:
+        return job_pb2.Progress.Phase.Name(job.progress.phase).lower()
+    return show.state_name(job.state).lower()
+
+
+def view_for(stream: Any) -> View:
+    """The view that fits where the output goes."""
+    import os
+
+    if text.is_terminal(stream) and os.environ.get("TERM") != "dumb":
+        return LiveView(stream)
+    return PlainView()

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -19,7 +19,7 @@ CHUNK_BYTES: Final = 1 << 20
 
 async def download_artifact(
     store: Store, offload: Offload, request: service_pb2.DownloadArtifactRequest
-) -> AsyncIterator[service_pb2.DownloadArtifactResponse]:
+) -> AsyncGenerator[service_pb2.DownloadArtifactResponse, None]:
     """Yields the artifact, then its bytes from the offset on.
 
     The last chunk is held back until the digest of the whole file is known to be right: a download that ends OK is

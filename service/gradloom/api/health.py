@@ -1,7 +1,7 @@
 """gRPC health: SERVING until the server drains, then NOT_SERVING for good."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from typing import Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -34,7 +34,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             raise NotFoundError(f"no service {request.service!r} here")
         return health_pb2.HealthCheckResponse(status=NOT_SERVING if self._not_serving.is_set() else SERVING)
 
-    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+    async def Watch(self, request: Any, context: Any) -> AsyncGenerator[Any, None]:
         """Tells the status now and when it changes; never ends by itself."""
         if request.service not in self._services:
             yield health_pb2.HealthCheckResponse(status=SERVICE_UNKNOWN)

@@ -4,9 +4,10 @@ Requests are decoded here, not by grpc, so that bytes that are no message are th
 UNKNOWN.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -69,10 +70,11 @@ class _Rpc:
         finally:
             self._count()
 
-    async def stream(self, raw: bytes, context: Any) -> AsyncIterator[Any]:
+    async def stream(self, raw: bytes, context: Any) -> AsyncGenerator[Any, None]:
         try:
-            async for reply in self._handler.unary_stream(self._decoded(raw), context):
-                yield reply
+            async with contextlib.aclosing(self._handler.unary_stream(self._decoded(raw), context)) as replies:
+                async for reply in replies:
+                    yield reply
             self._code = grpc.StatusCode.OK
         except grpc.aio.AbortError:
             raise

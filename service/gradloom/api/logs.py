@@ -1,7 +1,7 @@
 """StreamLogs: the lines of attempts' logs, by offset in the whole log, rotated files included."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,7 @@ LOOK_SECONDS: Final = 0.25
 LOOKS_PER_READ: Final = 20
 """The store is read at least every so many looks, should a wake be lost."""
 
-Messages = AsyncIterator[service_pb2.StreamLogsResponse]
+Messages = AsyncGenerator[service_pb2.StreamLogsResponse, None]
 
 
 async def stream_logs(store: Store, offload: Offload, request: service_pb2.StreamLogsRequest) -> Messages:

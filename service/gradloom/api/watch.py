@@ -1,7 +1,7 @@
 """WatchJob: a job's present state, then what happens to it, with a cursor to go on from."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from gradloom.api.convert import job_name, refused
@@ -21,7 +21,7 @@ LOOK_SECONDS: Final = 15.0
 
 async def watch_job(
     store: Store, offload: Offload, request: service_pb2.WatchJobRequest
-) -> AsyncIterator[service_pb2.WatchJobResponse]:
+) -> AsyncGenerator[service_pb2.WatchJobResponse, None]:
     """Yields the job now, every event after the cursor in order, and in between the newest progress; ends with the job.
 
     What is yielded waits for the reader; progress meanwhile is replaced, not queued.

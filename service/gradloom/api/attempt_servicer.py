@@ -1,0 +1,105 @@
+"""What trainers ask: each call carries the token of one attempt, and can touch that attempt alone."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gradloom.api.offload import Offload
+from gradloom.attempt.v1 import attempt_pb2, attempt_pb2_grpc
+from gradloom.errors import PermissionDeniedError
+from gradloom.jobs.instruments import Instruments
+from gradloom.jobs.records import AttemptRow
+from gradloom.jobs.store import Store
+from gradloom.v1 import service_pb2, spec_pb2
+
+
+class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
+    """Assignments down; resolved specs, reports and ends up."""
+
+    def __init__(
+        self,
+        store: Store,
+        offload: Offload,
+        instruments: Instruments,
+        data_roots: Sequence[Path],
+        dataset_directories: Sequence[Path],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ):
+        self._store = store
+        self._offload = offload
+        self._instruments = instruments
+        self._data_roots = [str(path) for path in data_roots]
+        self._dataset_directories = [str(path) for path in dataset_directories]
+        self._clock = clock
+
+    async def GetAssignment(self, request: attempt_pb2.GetAssignmentRequest, context: Any) -> attempt_pb2.Assignment:
+        """Tells a trainer what to train."""
+        return await self._offload.read(self._assignment, _token_digest(context))
+
+    async def RecordResolvedSpec(
+        self, request: attempt_pb2.RecordResolvedSpecRequest, context: Any
+    ) -> attempt_pb2.RecordResolvedSpecResponse:
+        """Stores what runs."""
+        await self._offload.write(self._record_resolved_spec, _token_digest(context), request)
+        return attempt_pb2.RecordResolvedSpecResponse()
+
+    async def Report(self, request: attempt_pb2.ReportRequest, context: Any) -> attempt_pb2.ReportResponse:
+        """Stores a look and gives a directive."""
+        stop = await self._offload.write(self._report, _token_digest(context), request)
+        directive = attempt_pb2.ReportResponse.STOP if stop else attempt_pb2.ReportResponse.CONTINUE
+        return attempt_pb2.ReportResponse(directive=directive)
+
+    async def FinishAttempt(
+        self, request: attempt_pb2.FinishAttemptRequest, context: Any
+    ) -> attempt_pb2.FinishAttemptResponse:
+        """Stores how the trainer ended."""
+        await self._offload.write(self._finish, _token_digest(context), request)
+        return attempt_pb2.FinishAttemptResponse()
+
+    def _assignment(self, token_digest: str) -> attempt_pb2.Assignment:
+        attempt = self._store.attempt_by_token(token_digest)
+        job = self._store.snapshot_by_uid(attempt.uid, service_pb2.JobView.FULL).job
+        gpus = [device for device in attempt.devices if device.startswith("GPU:")]
+        self._instruments.attempt_reached("assigned", self._age(attempt))
+        return attempt_pb2.Assignment(
+            job=str(attempt.name),
+            job_uid=attempt.uid,
+            attempt=attempt.number,
+            spec=job.spec,
+            resolved_spec=job.resolved_spec if job.HasField("resolved_spec") else None,
+            attempt_directory=str(attempt.directory),
+            data_roots=self._data_roots,
+            dataset_directories=self._dataset_directories,
+            device_kind=spec_pb2.ResolvedSpec.GPU if gpus else spec_pb2.ResolvedSpec.CPU,
+            replicas=len(gpus) if gpus else max(1, job.spec.resources.cpu_replicas),
+        )
+
+    def _record_resolved_spec(self, token_digest: str, request: attempt_pb2.RecordResolvedSpecRequest) -> None:
+        attempt = self._store.attempt_by_token(token_digest)
+        self._store.record_resolved_spec(attempt.uid, attempt.number, request.resolved_spec, self._clock())
+        self._instruments.attempt_reached("prepared", self._age(attempt))
+
+    def _report(self, token_digest: str, request: attempt_pb2.ReportRequest) -> bool:
+        attempt = self._store.attempt_by_token(token_digest)
+        outcome = self._store.record_report(attempt.uid, attempt.number, request, self._clock())
+        if not outcome.repeated:
+            self._instruments.attempt_reported(attempt.name, attempt.number, request)
+        return outcome.stop
+
+    def _finish(self, token_digest: str, request: attempt_pb2.FinishAttemptRequest) -> None:
+        attempt = self._store.attempt_by_token(token_digest)
+        self._store.finish_attempt(attempt.uid, attempt.number, request, self._clock())
+
+    def _age(self, attempt: AttemptRow) -> float:
+        """Seconds since the claim; shown, never decided by."""
+        return (self._clock() - attempt.start_time).total_seconds()
+
+
+def _token_digest(context: Any) -> str:
+    """The digest under which the store knows the caller's attempt."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
+            return hashlib.sha256(value.removeprefix("Bearer ").encode()).hexdigest()
+    raise PermissionDeniedError("an attempt's token is needed: `authorization: Bearer <token>`")

@@ -1,0 +1,78 @@
+"""ListComponents: pages of the catalogue."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from google.protobuf import json_format, struct_pb2
+
+from gradloom.api.convert import after_of_token, page_size_of, page_token, refused
+from gradloom.catalogue import Catalogue, Entry, Parameter
+from gradloom.v1 import service_pb2
+
+Kind: Final = service_pb2.ComponentInfo.Kind
+
+
+def list_components(
+    catalogue: Catalogue, request: service_pb2.ListComponentsRequest
+) -> service_pb2.ListComponentsResponse:
+    """A page of the entries by kind and type."""
+    if request.kind not in Kind.values():
+        raise refused("kind", f"must be one of {', '.join(Kind.keys()[1:])}; got {request.kind}")
+    query = f"components/{request.kind}/{request.type}"
+    size = page_size_of(request.page_size)
+    after = after_of_token(request.page_token, query)
+    wanted = _wanted(catalogue, request)
+    if after is not None:
+        wanted = [entry for entry in wanted if _position(entry) > tuple(after)]
+    page = wanted[:size]
+    more = len(wanted) > len(page)
+    return service_pb2.ListComponentsResponse(
+        components=[_info(entry) for entry in page],
+        next_page_token=page_token(query, list(_position(page[-1]))) if more else "",
+    )
+
+
+def _wanted(catalogue: Catalogue, request: service_pb2.ListComponentsRequest) -> list[Entry]:
+    kind = Kind.Name(request.kind).lower() if request.kind else None
+    entries: Iterable[Entry] = catalogue.entries(kind)
+    if request.type:
+        entries = (entry for entry in entries if request.type in (entry.type, *entry.aliases))
+    return sorted(entries, key=_position)
+
+
+def _position(entry: Entry) -> tuple[str, str]:
+    """Kinds in the order of their numbers."""
+    return f"{Kind.Value(entry.kind.upper()):02}", entry.type
+
+
+def _info(entry: Entry) -> service_pb2.ComponentInfo:
+    info = service_pb2.ComponentInfo(
+        type=entry.type,
+        kind=entry.kind.upper(),
+        doc=entry.doc,
+        parameters=[_parameter(parameter) for parameter in entry.parameters],
+    )
+    if entry.dataset is not None:
+        info.dataset.CopyFrom(
+            service_pb2.DatasetInfo(
+                feature_shape=entry.dataset.feature_shape,
+                feature_dtype=entry.dataset.feature_dtype,
+                label_dtype=entry.dataset.label_dtype,
+                classes=entry.dataset.classes,
+                splits=entry.dataset.splits,
+            )
+        )
+    return info
+
+
+def _parameter(parameter: Parameter) -> service_pb2.ComponentParameter:
+    info = service_pb2.ComponentParameter(
+        name=parameter.name, value_type=parameter.value_type, required=parameter.required
+    )
+    if not parameter.required:
+        info.default_value.CopyFrom(_value(parameter.default))
+    return info
+
+
+def _value(value: Any) -> struct_pb2.Value:
+    return json_format.ParseDict(value, struct_pb2.Value())

@@ -1,0 +1,97 @@
+"""CreateJob before the store: every check that needs no TensorFlow, and the job as it will be kept."""
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from gradloom.api.convert import digest_of, project_of, request_id_of
+from gradloom.catalogue import Catalogue
+from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.faults import Faults, shown
+from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
+from gradloom.spec import OwnedDevices, check_job, with_defaults
+from gradloom.v1 import job_pb2, service_pb2, spec_pb2
+
+MOST_SPEC_BYTES: Final = 1 << 20
+SEEDS: Final = 1 << 31
+T = TypeVar("T")
+
+_SUFFIX_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A checked request: what the store takes."""
+
+    name: JobName
+    job: job_pb2.Job
+    request_id: str | None
+    request_digest: str
+
+
+class Creation:
+    """Checks requests against one server's catalogue, data roots and devices."""
+
+    def __init__(self, catalogue: Catalogue, data_roots: Sequence[Path], owned: OwnedDevices):
+        self._catalogue = catalogue
+        self._data_roots = data_roots
+        self._owned = owned
+
+    def check(self, request: service_pb2.CreateJobRequest) -> NewJob:
+        """Gives the job with every default and its seed; raises InvalidRequestError with every fault at once."""
+        faults = Faults()
+        project = _collected(faults, lambda: project_of(request.parent)) or DEFAULT_PROJECT
+        request_id = _collected(faults, lambda: request_id_of(request))
+        if request.job_id and not ID_PATTERN.fullmatch(request.job_id):
+            faults.add("job_id", f"{ID_RULE}; got {shown(request.job_id)}")
+        faults.extend(self._job_faults(request))
+        faults.raise_any()
+        spec = with_defaults(request.job.spec, seed=_drawn_seed())
+        job = job_pb2.Job(
+            display_name=request.job.display_name or spec.model.name, labels=request.job.labels, spec=spec
+        )
+        name = JobName(project, request.job_id or _generated_id(spec.model.name))
+        return NewJob(name, job, request_id, digest_of(request))
+
+    def placement(self, spec: spec_pb2.JobSpec) -> tuple[int, int]:
+        """The device kind and the number of replicas that a job is given here."""
+        if spec.resources.HasField("gpus"):
+            return spec_pb2.ResolvedSpec.GPU, spec.resources.gpus
+        if spec.resources.HasField("cpu_replicas"):
+            return spec_pb2.ResolvedSpec.CPU, spec.resources.cpu_replicas
+        if self._owned.gpus:
+            return spec_pb2.ResolvedSpec.GPU, self._owned.gpus
+        return spec_pb2.ResolvedSpec.CPU, 1
+
+    def _job_faults(self, request: service_pb2.CreateJobRequest) -> list[FieldFault]:
+        if not request.HasField("job"):
+            return [FieldFault("job", "required")]
+        size = request.job.spec.ByteSize()
+        if size > MOST_SPEC_BYTES:
+            return [FieldFault("spec", f"must have at most {MOST_SPEC_BYTES} bytes; has {size}")]
+        faults = check_job(request.job, self._catalogue, self._data_roots, self._owned)
+        # Paths are those of the file that a user wrote, which is the Job.
+        return [FieldFault(re.sub(r"\Ajob\.", "", fault.field), fault.description) for fault in faults]
+
+
+def _collected(faults: Faults, parse: Callable[[], T]) -> T | None:
+    """What `parse` gives; None with its faults noted."""
+    try:
+        return parse()
+    except InvalidRequestError as error:
+        faults.extend(error.faults)
+        return None
+
+
+def _drawn_seed() -> int:
+    return secrets.randbelow(SEEDS)
+
+
+def _generated_id(model: str) -> str:
+    """An id that people can tell from others: the model's name and enough chance."""
+    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:24].rstrip("-")
+    chance = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(8))
+    return f"{slug}-{chance}" if ID_PATTERN.fullmatch(slug) else f"job-{chance}"

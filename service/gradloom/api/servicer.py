@@ -1,0 +1,189 @@
+"""The public service: each method decodes, makes one call, encodes."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from gradloom.api.components import list_components
+from gradloom.api.convert import digest_of, job_name, page_size_of, project_of, request_id_of, view_of
+from gradloom.api.creation import Creation, NewJob
+from gradloom.api.downloads import download_artifact
+from gradloom.api.logs import stream_logs
+from gradloom.api.offload import Offload
+from gradloom.api.validator import Validation, Validator
+from gradloom.api.watch import watch_job
+from gradloom.catalogue import Catalogue
+from gradloom.errors import AlreadyExistsError, NotFoundError, ServerUnavailableError
+from gradloom.job import TERMINAL_STATES, JobName
+from gradloom.jobs.instruments import Instruments
+from gradloom.jobs.store import Store
+from gradloom.v1 import job_pb2, service_pb2, service_pb2_grpc
+
+M = TypeVar("M")
+
+MOST_PAGE_BYTES = 3 << 20
+"""A page of whole specs is cut to fit a client's default limit of 4 MiB a message."""
+
+
+class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
+    """Jobs, over one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        offload: Offload,
+        creation: Creation,
+        validator: Validator,
+        catalogue: Catalogue,
+        instruments: Instruments,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ):
+        self._store = store
+        self._offload = offload
+        self._creation = creation
+        self._validator = validator
+        self._catalogue = catalogue
+        self._instruments = instruments
+        self._clock = clock
+        self._draining = asyncio.Event()
+
+    def drain(self) -> None:
+        """Refuses new jobs and ends every stream, from now on."""
+        self._draining.set()
+
+    async def CreateJob(self, request: service_pb2.CreateJobRequest, context: Any) -> job_pb2.Job:
+        """Checks a job and queues it."""
+        self._refuse_when_draining()
+        new = await self._offload.read(self._creation.check, request)
+        if request.validate_only:
+            return await self._validated(new)
+        return await self._offload.write(self._stored, new)
+
+    async def GetJob(self, request: service_pb2.GetJobRequest, context: Any) -> job_pb2.Job:
+        """Gives one job."""
+        view = view_of(request.view, service_pb2.JobView.FULL)
+        return await self._offload.read(self._store.get_job, job_name(request.name), view)
+
+    async def ListJobs(self, request: service_pb2.ListJobsRequest, context: Any) -> service_pb2.ListJobsResponse:
+        """Gives a page of jobs."""
+        return await self._offload.read(self._page_of_jobs, request)
+
+    async def CancelJob(self, request: service_pb2.CancelJobRequest, context: Any) -> job_pb2.Job:
+        """Ends a job."""
+        return await self._offload.write(self._cancelled, request)
+
+    async def ListAttempts(
+        self, request: service_pb2.ListAttemptsRequest, context: Any
+    ) -> service_pb2.ListAttemptsResponse:
+        """Gives a page of a job's attempts."""
+        name = job_name(request.parent, "parent")
+        attempts, token = await self._offload.read(
+            self._store.list_attempts, name, request.page_size, request.page_token
+        )
+        return service_pb2.ListAttemptsResponse(attempts=attempts, next_page_token=token)
+
+    async def ListArtifacts(
+        self, request: service_pb2.ListArtifactsRequest, context: Any
+    ) -> service_pb2.ListArtifactsResponse:
+        """Gives a page of a job's files."""
+        name = job_name(request.parent, "parent")
+        artifacts, token = await self._offload.read(
+            self._store.list_artifacts, name, request.page_size, request.page_token
+        )
+        return service_pb2.ListArtifactsResponse(artifacts=artifacts, next_page_token=token)
+
+    async def ListComponents(
+        self, request: service_pb2.ListComponentsRequest, context: Any
+    ) -> service_pb2.ListComponentsResponse:
+        """Gives a page of the catalogue."""
+        return await self._offload.read(list_components, self._catalogue, request)
+
+    def WatchJob(
+        self, request: service_pb2.WatchJobRequest, context: Any
+    ) -> AsyncGenerator[service_pb2.WatchJobResponse, None]:
+        """Follows a job."""
+        return self._until_drained(watch_job(self._store, self._offload, request))
+
+    def StreamLogs(
+        self, request: service_pb2.StreamLogsRequest, context: Any
+    ) -> AsyncGenerator[service_pb2.StreamLogsResponse, None]:
+        """Gives the lines of logs."""
+        return self._until_drained(stream_logs(self._store, self._offload, request))
+
+    def DownloadArtifact(
+        self, request: service_pb2.DownloadArtifactRequest, context: Any
+    ) -> AsyncGenerator[service_pb2.DownloadArtifactResponse, None]:
+        """Gives one file."""
+        return self._until_drained(download_artifact(self._store, self._offload, request))
+
+    def _refuse_when_draining(self) -> None:
+        if self._draining.is_set():
+            raise ServerUnavailableError("the server is stopping")
+
+    def _stored(self, new: NewJob) -> job_pb2.Job:
+        now = self._clock()
+        job = self._store.create_job(new.name, new.job, new.request_id, new.request_digest, now)
+        if job.create_time.ToDatetime(UTC) == now:
+            # Not the repeat of an earlier request.
+            self._instruments.job_created()
+        return job
+
+    async def _validated(self, new: NewJob) -> job_pb2.Job:
+        """The job as create would return it, with what TensorFlow makes of its spec; nothing is stored."""
+        await self._offload.read(self._refuse_taken, new.name)
+        kind, replicas = self._creation.placement(new.job.spec)
+        resolved = await self._validator.resolve(Validation(new.job.spec, kind, replicas))
+        job = job_pb2.Job(name=str(new.name), state=job_pb2.Job.QUEUED, resolved_spec=resolved, attempt_count=0)
+        job.MergeFrom(new.job)
+        job.create_time.FromDatetime(self._clock())
+        return job
+
+    def _refuse_taken(self, name: JobName) -> None:
+        try:
+            self._store.get_job(name, service_pb2.JobView.BASIC)
+        except NotFoundError:
+            return
+        raise AlreadyExistsError(f"{name} exists already")
+
+    def _cancelled(self, request: service_pb2.CancelJobRequest) -> job_pb2.Job:
+        name, now = job_name(request.name), self._clock()
+        job = self._store.cancel_job(name, request_id_of(request), digest_of(request), now)
+        if job.state in TERMINAL_STATES and job.end_time.ToDatetime(UTC) == now:
+            # It waited, so that no attempt's end will be counted.
+            self._instruments.job_finished(name, job.state, job.state_reason)
+        return job
+
+    def _page_of_jobs(self, request: service_pb2.ListJobsRequest) -> service_pb2.ListJobsResponse:
+        """A page; a smaller one than asked for when the jobs are too large together."""
+        project, view = project_of(request.parent), view_of(request.view, service_pb2.JobView.BASIC)
+        size = page_size_of(request.page_size)
+        while True:
+            jobs, token = self._store.list_jobs(project, size, request.page_token, view)
+            response = service_pb2.ListJobsResponse(jobs=jobs, next_page_token=token)
+            if response.ByteSize() <= MOST_PAGE_BYTES or size == 1:
+                return response
+            size //= 2
+
+    async def _until_drained(self, messages: AsyncGenerator[M, None]) -> AsyncGenerator[M, None]:
+        """Passes messages on until the server drains: then the stream ends UNAVAILABLE; its cursors stay good."""
+        self._refuse_when_draining()
+        draining = asyncio.ensure_future(self._draining.wait())
+        following: asyncio.Task[M] | None = None
+        try:
+            while True:
+                following = asyncio.ensure_future(anext(messages))
+                await asyncio.wait((following, draining), return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    raise ServerUnavailableError("the server is stopping; go on from the last cursor")
+                try:
+                    message = following.result()
+                except StopAsyncIteration:
+                    return
+                yield message
+        finally:
+            draining.cancel()
+            if following is not None and not following.done():
+                following.cancel()
+                await asyncio.wait([following])
+            await messages.aclose()

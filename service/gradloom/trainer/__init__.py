@@ -1,1 +1,1 @@
-"""The data plane: trains one attempt of one job in one process; the only place, with `components`, that imports TensorFlow."""
+"""The data plane: trains one attempt of one job in one process. With `components` alone, it imports TensorFlow."""

@@ -1,7 +1,8 @@
-"""`python -m gradloom.trainer [export | validate | catalogue]`: the programs of the data plane, each in a process of its own.
+"""`python -m gradloom.trainer [export | validate | catalogue]`: the data plane's programs, each in its own process.
 
-Without a word: one attempt of one job, as a spare until it is told which (`attempt`). `export`: what is left of an attempt once its
-GPUs are released. `validate`: what only TensorFlow can tell about a spec. `catalogue`: prints every component's description.
+Without a word: one attempt of one job, as a spare until it is told which (`attempt`). `export`: what is left
+of an attempt once its GPUs are released. `validate`: what only TensorFlow can tell about a spec. `catalogue`:
+prints every component's description.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""How a trainer process waits to be used: quiet imports, one line `ready`, then one line of JSON that says what it is for.
+"""How a trainer waits to be used: quiet imports, one line `ready`, then one line of JSON that says what it is for.
 
 Standard library only, so that it runs before anything heavy is imported.
 """
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 READY_VARIABLE: Final = "GRADLOOM_READY_FD"
@@ -39,8 +39,8 @@ class Instruction:
 def prepare_process() -> None:
     """Sets up signals, the log and TensorFlow's environment; before any import of TensorFlow.
 
-    SIGTERM keeps its default action, which ends the process at once even while TensorFlow runs: a Python handler would wait until the
-    loop in the graph returns.
+    SIGTERM keeps its default action, which ends the process at once even while TensorFlow runs: a Python
+    handler would wait until the loop in the graph returns.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
@@ -61,9 +61,10 @@ def prepare_process() -> None:
 
 @contextlib.contextmanager
 def imports_held_back() -> Iterator[None]:
-    """Holds back what libraries print while they are imported, on the descriptors themselves; shows it only when an import fails.
+    """Holds back what libraries print while they are imported; shows it only when an import fails.
 
-    A spare has no log yet: its supervisor opens one when the spare is used.
+    It does so on the descriptors themselves, which native code writes to. A spare has no log
+    yet: its supervisor opens one when the spare is used.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -97,10 +98,11 @@ def announce_ready() -> None:
 
 
 def read_instruction() -> Instruction | None:
-    """Waits for the one line on stdin and applies its environment; None when stdin ends before it, as a spare's does."""
+    """Waits for the one line on stdin and applies its environment; None when stdin ends before it."""
     line = sys.stdin.buffer.readline()
     if not line.strip():
         return None
-    instruction = Instruction(**json.loads(line))
+    known = {item.name for item in fields(Instruction)}
+    instruction = Instruction(**{key: value for key, value in json.loads(line).items() if key in known})
     os.environ.update(instruction.environment)
     return instruction

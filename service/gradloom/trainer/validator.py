@@ -1,4 +1,4 @@
-"""`python -m gradloom.trainer validate`: what only TensorFlow can tell about a spec, told without devices and without training.
+"""`python -m gradloom.trainer validate`: what only TensorFlow can tell about a spec, without devices or training.
 
 Reads one JSON document from stdin until its end:
     {"spec": base64 of a serialized gradloom.v1.JobSpec with its seed,

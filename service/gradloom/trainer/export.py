@@ -1,0 +1,94 @@
+"""The files of an export: written aside, made durable, digested, then renamed into place in one step.
+
+export/<model>/<attempt>/     the SavedModel, as TensorFlow Serving expects its versions
+export/<model>.keras
+export/proof/examples.npz     `inputs` and `outputs`, the trained model's own, of the examples of the proof
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import keras
+import numpy as np
+
+from gradloom.v1 import job_pb2, spec_pb2
+
+EXPORT_DIRECTORY: Final = "export"
+
+
+@dataclass(frozen=True)
+class ExportPaths:
+    """Where the parts of an export lie below an `export` directory, wherever that is for now."""
+
+    root: Path
+    model: str
+    version: int
+
+    @property
+    def saved_model(self) -> Path:
+        """The SavedModel's directory."""
+        return self.root / self.model / str(self.version)
+
+    @property
+    def keras_file(self) -> Path:
+        """The `.keras` file."""
+        return self.root / f"{self.model}.keras"
+
+    @property
+    def examples(self) -> Path:
+        """The examples of the proof."""
+        return self.root / "proof" / "examples.npz"
+
+
+def write_export(
+    paths: ExportPaths, model: keras.Model, formats: Sequence[int], inputs: np.ndarray, outputs: np.ndarray
+) -> None:
+    """Writes the export of the formats asked for, and the proof's examples, below a root that does not exist yet."""
+    paths.examples.parent.mkdir(parents=True)
+    np.savez(paths.examples, inputs=inputs, outputs=outputs)
+    if spec_pb2.ExportSpec.SAVED_MODEL in formats:
+        model.export(str(paths.saved_model), format="tf_saved_model", verbose=False)
+    if spec_pb2.ExportSpec.KERAS in formats:
+        model.save(paths.keras_file)
+
+
+def put_in_place(written: Path, target: Path) -> None:
+    """Makes a written directory durable, then gives it its name: it is there whole or not at all."""
+    for directory, _, files in os.walk(written):
+        for name in files:
+            _flush_to_disk(Path(directory, name))
+        _flush_to_disk(Path(directory))
+    os.rename(written, target)
+    _flush_to_disk(target.parent)
+
+
+def manifest(written: Path, attempt: int) -> list[job_pb2.Artifact]:
+    """Every file of an export: path below the attempt's directory once in place, size, digest; sorted by path."""
+    return [
+        job_pb2.Artifact(
+            path=f"{EXPORT_DIRECTORY}/{path.relative_to(written).as_posix()}",
+            kind=job_pb2.Artifact.EXPORT,
+            size_bytes=path.stat().st_size,
+            sha256=_sha256(path),
+            attempt=attempt,
+        )
+        for path in sorted(written.rglob("*"))
+        if path.is_file()
+    ]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,230 @@
+"""The heartbeat: a thread that tells the control plane twice a second how far the attempt is, and hears its directive.
+
+It runs while TensorFlow imports, traces, trains and exports alike. An event is kept until the server has
+acknowledged it: a report that fails is followed by one that holds the same events and a newer look, and
+`event_offset` lets the server store none of them twice.
+"""
+
+import base64
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.errors import AttemptSupersededError, GradloomError, PermissionDeniedError
+from gradloom.trainer.control import ControlPlane
+from gradloom.v1 import job_pb2
+
+INTERVAL_SECONDS: Final = 0.5
+EAGER_INTERVAL_SECONDS: Final = 0.02
+"""How often the first step is looked for, so that it is timed to more than a beat."""
+REPORT_TIMEOUT_SECONDS: Final = 5.0
+MOST_EVENTS_PER_REPORT: Final = 500
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How far training is at one moment; counts are over the whole attempt."""
+
+    global_step: int = 0
+    examples: int = 0
+    step_seconds: float = 0.0
+    """Time spent in training steps so far."""
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, job_pb2.GroupProgress] = field(default_factory=dict)
+
+
+class Reporter:
+    """Owns the attempt's progress and its events, and the thread that sends them.
+
+    `on_stop` is called in that thread with the cause, once, when the attempt must end now: it was told to, or
+    it is no longer the job's live one. It ends the process.
+    """
+
+    def __init__(self, control: ControlPlane, attempt: int, on_stop: Callable[[str], None], started: float):
+        self._control = control
+        self._on_stop = on_stop
+        self._started = started
+        self._progress = job_pb2.Progress(phase=job_pb2.Progress.PREPARING, attempt=attempt)
+        self._events: list[job_pb2.Event] = []
+        self._event_offset = 0
+        self._beat = self._beat_acknowledged = 0
+        self._devices_released = False
+        self._observe: Callable[[], Look] = Look
+        self._acknowledged = Look()
+        self._acknowledged_at = started
+        self._changed = threading.Condition()
+        self._news = False
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the thread; what is unacknowledged then is lost, so `flush` comes first where it matters."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def observe(self, look: Callable[[], Look]) -> None:
+        """From now on, asks `look` how far training is; it is called from the heartbeat's thread."""
+        with self._changed:
+            self._observe = look
+
+    def update(self, **changes: Any) -> None:
+        """Sets fields of Progress, such as `phase` or `epoch`, and adds to its `scalars`; told at once."""
+        with self._changed:
+            self._progress.scalars.update(changes.pop("scalars", {}))
+            for name, value in changes.items():
+                setattr(self._progress, name, value)
+            self._tell()
+
+    def add_event(self, event: job_pb2.Event) -> None:
+        """Tells an event; it reaches the store exactly once."""
+        with self._changed:
+            self._events.append(event)
+            self._tell()
+
+    def notice(self, message: str) -> None:
+        """Tells a reader of the job something."""
+        self.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=message))
+
+    def release_devices(self) -> None:
+        """Says from now on that the devices are free for another job."""
+        with self._changed:
+            self._devices_released = True
+            self._tell()
+
+    def progress(self) -> job_pb2.Progress:
+        """The newest progress, a copy."""
+        with self._changed:
+            self._absorb(self._observe())
+            newest = job_pb2.Progress()
+            newest.CopyFrom(self._progress)
+            return newest
+
+    def flush(self) -> None:
+        """Returns once every event so far, and the newest look, are acknowledged, however long the server is away."""
+        with self._changed:
+            goal = self._beat + 1
+            self._tell()
+            self._changed.wait_for(lambda: (not self._events and self._beat_acknowledged >= goal) or self._closing)
+
+    def handover(self) -> dict[str, Any]:
+        """What a reporter in the program that follows needs to go on where this one ended; after `flush`."""
+        return {
+            "beat": self._beat,
+            "event_offset": self._event_offset,
+            "started": self._started,
+            "progress": base64.b64encode(self.progress().SerializeToString()).decode(),
+        }
+
+    def take_over(self, handover: Mapping[str, Any]) -> None:
+        """Goes on where the reporter before ended; before the thread starts."""
+        self._beat = self._beat_acknowledged = handover["beat"]
+        self._event_offset = handover["event_offset"]
+        self._progress.ParseFromString(base64.b64decode(handover["progress"]))
+
+    def _tell(self) -> None:
+        self._news = True
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                answered = self._report()
+                self._wait(news_matters=answered)
+        except (AttemptSupersededError, PermissionDeniedError) as error:
+            self._on_stop(str(error))
+        except StopDirective:
+            self._on_stop("the server said stop")
+
+    def _wait(self, news_matters: bool) -> None:
+        """Waits for the next beat, or for news; when the server is away, news do not shorten the wait."""
+        deadline = time.monotonic() + INTERVAL_SECONDS
+        with self._changed:
+            while not self._closing and not (self._news and news_matters):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                if self._progress.HasField("first_step_duration"):
+                    self._changed.wait(left)
+                else:
+                    self._changed.wait(min(left, EAGER_INTERVAL_SECONDS))
+                    self._absorb(self._observe())
+
+    def _absorb(self, look: Look) -> None:
+        """Puts a look into the progress; the lock is held."""
+        progress = self._progress
+        if look.global_step == 0:
+            return
+        if not progress.HasField("first_step_duration"):
+            progress.first_step_duration.FromMilliseconds(int(1000 * (time.monotonic() - self._started)))
+            self._tell()
+        progress.global_step = look.global_step
+        progress.scalars.update(look.scalars)
+        for name, group in look.groups.items():
+            progress.groups[name].CopyFrom(group)
+
+    def _report(self) -> bool:
+        """Sends one report; whether the server answered."""
+        request, look, at = self._next_report()
+        try:
+            response = self._control.report(request, REPORT_TIMEOUT_SECONDS)
+        except (AttemptSupersededError, PermissionDeniedError):
+            raise
+        except GradloomError as error:
+            # A fault of the server's own: the attempt outlives it, and the next beat tells everything again.
+            logger.warning("the server could not store a report: %s", error)
+            return False
+        if response is None:
+            return False
+        with self._changed:
+            del self._events[: len(request.events)]
+            self._event_offset += len(request.events)
+            self._acknowledged, self._acknowledged_at = look, at
+            self._beat_acknowledged = request.beat
+            self._changed.notify_all()
+        if response.directive == attempt_pb2.ReportResponse.STOP:
+            raise StopDirective
+        return True
+
+    def _next_report(self) -> tuple[attempt_pb2.ReportRequest, Look, float]:
+        with self._changed:
+            look, at = self._observe(), time.monotonic()
+            self._absorb(look)
+            self._news = False
+            self._beat += 1
+            before = self._acknowledged
+            steps, examples = look.global_step - before.global_step, look.examples - before.examples
+            if examples > 0:
+                self._progress.examples_per_second = examples / max(at - self._acknowledged_at, 1e-6)
+            request = attempt_pb2.ReportRequest(
+                beat=self._beat,
+                progress=self._progress,
+                events=self._events[:MOST_EVENTS_PER_REPORT],
+                event_offset=self._event_offset,
+                steps=steps,
+                mean_step_seconds=(look.step_seconds - before.step_seconds) / steps if steps > 0 else 0.0,
+                examples=examples,
+                devices_released=self._devices_released,
+            )
+            return request, look, at
+
+
+class StopDirective(Exception):
+    """The control plane's answer to a report was to stop."""

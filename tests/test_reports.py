@@ -1,0 +1,169 @@
+"""The heartbeat and the calls of a trainer, against a server that goes away, loses answers and says stop."""
+
+import threading
+import time
+
+import pytest
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.errors import AttemptSupersededError, PermissionDeniedError, WrongStateError
+from gradloom.trainer.control import ControlPlane
+from gradloom.trainer.reports import Look, Reporter
+from gradloom.v1 import job_pb2, spec_pb2
+from tests.attempt_service import TOKEN, AttemptServer
+
+
+@pytest.fixture
+def server(tmp_path):
+    with AttemptServer(tmp_path / "trainer.sock", attempt_pb2.Assignment(attempt=1)) as server:
+        yield server
+
+
+@pytest.fixture
+def control(server):
+    with ControlPlane(server.address, TOKEN) as control:
+        yield control
+
+
+@pytest.fixture
+def stops():
+    return []
+
+
+@pytest.fixture
+def reporter(control, stops):
+    with Reporter(control, attempt=1, on_stop=stops.append, started=time.monotonic()) as reporter:
+        yield reporter
+
+
+def epoch_ended(epoch):
+    return job_pb2.Event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars={"loss": 1.0 / epoch})
+
+
+def epochs(events):
+    return [event.epoch for event in events]
+
+
+def test_the_beat_moves_while_nothing_happens(server, reporter):
+    server.wait_until(lambda: len(server.reports) >= 3, seconds=5)
+    assert [report.beat for report in server.reports[:3]] == [1, 2, 3]
+
+
+def test_a_phase_and_an_event_are_told_before_the_next_beat(server, reporter):
+    server.wait_until(lambda: server.reports)
+    before = time.monotonic()
+    reporter.update(phase=job_pb2.Progress.TRAINING, epoch=1, scalars={"loss": 0.5})
+    reporter.add_event(epoch_ended(1))
+    reporter.flush()
+    assert time.monotonic() - before < 0.4
+    assert server.reports[-1].progress.phase == job_pb2.Progress.TRAINING
+    assert server.reports[-1].progress.scalars == {"loss": 0.5}
+    assert epochs(server.events) == [1]
+
+
+def test_an_answer_that_is_lost_stores_no_event_twice(server, reporter):
+    server.answers_to_lose = 2
+    for epoch in (1, 2, 3):
+        reporter.add_event(epoch_ended(epoch))
+    reporter.flush()
+    reporter.add_event(epoch_ended(4))
+    reporter.flush()
+    assert sum(len(report.events) for report in server.reports) > 4
+    assert epochs(server.events) == [1, 2, 3, 4]
+
+
+def test_events_of_the_time_when_the_server_was_away_arrive_when_it_is_back(server, reporter):
+    server.wait_until(lambda: server.reports)
+    server.stop()
+    for epoch in range(1, 601):
+        reporter.add_event(epoch_ended(epoch))
+    waiting = threading.Thread(target=reporter.flush)
+    waiting.start()
+    waiting.join(0.7)
+    assert waiting.is_alive()
+    server.start()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert epochs(server.events) == list(range(1, 601))
+
+
+def test_the_first_step_is_timed_and_steps_and_examples_are_counted_once(server, reporter):
+    looks = iter([Look(), Look()])
+    last = Look(global_step=10, examples=320, step_seconds=0.5, scalars={"loss": 0.25})
+    reporter.observe(lambda: next(looks, last))
+    server.wait_until(lambda: any(report.steps for report in server.reports))
+    server.wait_until(lambda: server.reports[-1].steps == 0)
+    assert sum(report.steps for report in server.reports) == 10
+    assert sum(report.examples for report in server.reports) == 320
+    told = next(report for report in server.reports if report.steps)
+    assert told.mean_step_seconds == pytest.approx(0.05)
+    assert told.progress.HasField("first_step_duration")
+    assert told.progress.global_step == 10
+    assert told.progress.examples_per_second > 0
+
+
+def test_a_directive_to_stop_is_heard_within_a_beat(server, reporter, stops):
+    server.directive = attempt_pb2.ReportResponse.STOP
+    seen = len(server.reports)
+    server.wait_until(lambda: len(server.reports) > seen, seconds=2)
+    reporter.close()
+    assert stops == ["the server said stop"]
+
+
+def test_a_superseded_attempt_stops(server, reporter, stops):
+    server.superseded = True
+    deadline = time.monotonic() + 5
+    while not stops and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert stops == ["attempt 2 is the live one"]
+
+
+def test_a_reporter_goes_on_where_the_one_before_ended(server, control, stops):
+    with Reporter(control, attempt=1, on_stop=stops.append, started=5.0) as first:
+        first.update(epoch=3, scalars={"loss": 0.1})
+        first.add_event(epoch_ended(3))
+        first.flush()
+    second = Reporter(control, attempt=1, on_stop=stops.append, started=5.0)
+    second.take_over(first.handover())
+    with second:
+        second.add_event(epoch_ended(4))
+        second.flush()
+    assert epochs(server.events) == [3, 4]
+    assert server.reports[-1].progress.scalars == {"loss": 0.1}
+    assert server.reports[-1].progress.epoch == 3
+
+
+def test_calls_wait_for_a_server_that_is_away(server, control):
+    server.stop()
+    answers = []
+    call = threading.Thread(target=lambda: answers.append(control.get_assignment()))
+    call.start()
+    call.join(0.5)
+    assert call.is_alive()
+    server.start()
+    call.join(10)
+    assert answers[0].attempt == 1
+
+
+def test_a_finish_whose_answer_is_lost_is_told_again(server, control):
+    server.answers_to_lose = 1
+    control.finish_attempt(attempt_pb2.FinishAttemptRequest(reason=job_pb2.Job.COMPLETED))
+    assert server.finished.reason == job_pb2.Job.COMPLETED
+
+
+def test_a_token_that_was_never_given_is_told_apart_from_a_superseded_attempt(server, control):
+    with ControlPlane(server.address, "guessed") as stranger, pytest.raises(PermissionDeniedError):
+        stranger.get_assignment()
+    server.superseded = True
+    with pytest.raises(AttemptSupersededError):
+        control.get_assignment()
+
+
+def test_another_resolved_spec_than_the_stored_one_is_a_wrong_state(server, control):
+    first = attempt_pb2.RecordResolvedSpecRequest(resolved_spec=spec_pb2.ResolvedSpec(replicas=1))
+    control.record_resolved_spec(first)
+    control.record_resolved_spec(first)
+    with pytest.raises(WrongStateError):
+        control.record_resolved_spec(
+            attempt_pb2.RecordResolvedSpecRequest(resolved_spec=spec_pb2.ResolvedSpec(replicas=2))
+        )

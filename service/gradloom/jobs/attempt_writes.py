@@ -138,7 +138,7 @@ class AttemptWrites:
             connection.execute(attempts.update().where(attempts.c.lease_owner == owner, _LIVE).values(lease_beat=beat))
 
     def take_over(self, owner: str) -> Sequence[AttemptRow]:
-        """Gives every live attempt to the owner and returns them: for a server that starts and holds the data directory."""
+        """Gives every live attempt to the owner and returns them: for a server that just locked its directory."""
         with self._database.write() as connection:
             connection.execute(attempts.update().where(_LIVE).values(lease_owner=owner, lease_beat=0))
             return [attempt_row(row) for row in connection.execute(ATTEMPTS.where(_LIVE))]

@@ -31,14 +31,14 @@ class DataDirectoryLock:
 
 @contextmanager
 def hold_data_directory(directory: Path, address: str = "") -> Iterator[DataDirectoryLock]:
-    """Holds the directory's lock for the time of the block; creates the directory, open to its owner alone, if it is missing.
+    """Holds the directory's lock during the block; creates the directory, for its owner alone, if it is missing.
 
-    Raises DataDirectoryInUseError, with the holder, at once when another process holds it; OSError when the directory cannot be
-    written.
+    Raises DataDirectoryInUseError, with the holder, at once when another process holds it; OSError when the directory
+    cannot be written.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / LOCK_NAME
-    # Never unlinked: two servers could then each lock a file of their own. Not inherited by children: a supervisor outlives the server.
+    # Never unlinked: two servers could then each lock a file of their own. Not inherited: supervisors outlive servers.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

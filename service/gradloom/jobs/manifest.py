@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault
 from gradloom.v1 import job_pb2
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def check_manifest(files: Sequence[job_pb2.Artifact]) -> None:
-    """Raises InvalidRequestError with every fault: paths must be clean, relative and different, digests whole."""
+def manifest_faults(files: Sequence[job_pb2.Artifact]) -> list[FieldFault]:
+    """Every fault of a manifest: paths must be clean, relative and different, digests whole."""
     faults = []
     seen: set[str] = set()
     for index, file in enumerate(files):
@@ -28,8 +28,7 @@ def check_manifest(files: Sequence[job_pb2.Artifact]) -> None:
         if file.size_bytes < 0:
             faults.append(FieldFault(f"{field}.size_bytes", f"must not be negative; got {file.size_bytes}"))
         seen.add(file.path)
-    if faults:
-        raise InvalidRequestError(faults)
+    return faults
 
 
 def artifact_rows(uid: str, attempt: int, files: Iterable[job_pb2.Artifact]) -> list[dict[str, Any]]:

@@ -37,7 +37,8 @@ def job_message(row: sa.Row[Any]) -> job_pb2.Job:
         job.error.MergeFromString(row.error)
     if row.export is not None:
         job.export.MergeFromString(row.export)
-    if row.progress is not None:
+    # While the job waits for another attempt, the look at the one before says nothing of it.
+    if row.progress is not None and row.state != job_pb2.Job.QUEUED:
         job.progress.MergeFromString(row.progress)
     return job
 

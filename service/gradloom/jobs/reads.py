@@ -193,7 +193,7 @@ def _page(
     message: Callable[[sa.Row[Any]], Message],
     token: Callable[[sa.Row[Any]], str],
 ) -> tuple[list[Message], str]:
-    """The first rows of a selection as messages, and a token when more follow: to know, it asks for one row too many."""
+    """The first rows of a selection, and a token when more follow: to know, it asks for one row too many."""
     size = paging.effective_page_size(page_size)
     rows = connection.execute(selection.limit(size + 1)).all()
     return [message(row) for row in rows[:size]], token(rows[size - 1]) if len(rows) > size else ""

@@ -87,8 +87,8 @@ class AttemptOutcome:
     peak_memory_bytes: int | None = None
     cpu_seconds: float | None = None
     artifacts: tuple[job_pb2.Artifact, ...] = ()
-    """Files to put on record whatever the job's next state is, such as the log: kind, size_bytes, sha256 and the path below
-    the attempt's directory. The export's manifest comes from FinishAttempt and is put on record with SUCCEEDED alone."""
+    """Files to put on record whatever the job's next state is, such as the log: kind, size_bytes, sha256 and the path
+    below the attempt's directory. The export's manifest is in `finish` and is put on record with SUCCEEDED alone."""
 
 
 @dataclass(frozen=True)

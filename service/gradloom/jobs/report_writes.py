@@ -13,10 +13,10 @@ from gradloom.errors import (
     PermissionDeniedError,
     WrongStateError,
 )
-from gradloom.job import JobName
+from gradloom.job import REASON_RULES, JobName
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
-from gradloom.jobs.manifest import check_manifest
+from gradloom.jobs.manifest import manifest_faults
 from gradloom.jobs.messages import attempt_row
 from gradloom.jobs.queries import ATTEMPTS, attempt_is
 from gradloom.jobs.records import AttemptRow, ReportOutcome
@@ -29,7 +29,7 @@ _REPORTED_KINDS: Final = (job_pb2.Event.EPOCH_ENDED, job_pb2.Event.NOTICE)
 
 
 class ReportWrites:
-    """The trainers' half of the store's writes. Every method raises AttemptSupersededError for an attempt that has ended."""
+    """The trainers' half of the store's writes; each raises AttemptSupersededError for an attempt that has ended."""
 
     _database: Database
     hub: Hub
@@ -108,9 +108,14 @@ class ReportWrites:
     def finish_attempt(self, uid: str, number: int, finish: attempt_pb2.FinishAttemptRequest, now: datetime) -> None:
         """Keeps how the trainer ended, with its manifest; the first one stands. The job ends when end_attempt says so.
 
-        Raises InvalidRequestError for a manifest whose paths are not clean relative ones, or repeat.
+        Raises InvalidRequestError for a reason that is none, and for paths in the manifest that are not clean and
+        relative, or repeat.
         """
-        check_manifest(finish.artifacts)
+        faults = manifest_faults(finish.artifacts)
+        if finish.reason not in REASON_RULES:
+            faults.append(FieldFault("reason", f"must say why the attempt ended; got {finish.reason}"))
+        if faults:
+            raise InvalidRequestError(faults)
         with self._database.write() as connection:
             row = _live(connection, uid, number)
             if row.finish is not None:

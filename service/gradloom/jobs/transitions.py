@@ -1,7 +1,7 @@
 """The one way in which a job changes: a guarded UPDATE that raises its event number, and the event that tells of it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ def move_job(
     to: int,
     now: datetime,
     *,
-    came_from: Iterable[int] = tuple(NEXT_STATES),
+    came_from: Collection[int] = tuple(NEXT_STATES),
     reason: int = job_pb2.Job.REASON_UNSPECIFIED,
     message: str = "",
     **changes: Any,
@@ -28,7 +28,7 @@ def move_job(
     Returns the number of the newest attempt, to which the event belongs; None when the job is in no such state: then
     nothing changed.
     """
-    allowed = [state for state, following in NEXT_STATES.items() if to in following and state in set(came_from)]
+    allowed = [state for state, following in NEXT_STATES.items() if to in following and state in came_from]
     if to in TERMINAL_STATES:
         changes["end_time"] = now
     if to == job_pb2.Job.QUEUED:

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from google.protobuf import json_format, struct_pb2
 
-from gradloom.api.convert import after_of_token, page_size_of, page_token, refused
+from gradloom.api.convert import refused
 from gradloom.catalogue import Catalogue, Entry, Parameter
+from gradloom.jobs.paging import effective_page_size, read_token, write_token
 from gradloom.v1 import service_pb2
 
 Kind: Final = service_pb2.ComponentInfo.Kind
@@ -19,16 +20,16 @@ def list_components(
     if request.kind not in Kind.values():
         raise refused("kind", f"must be one of {', '.join(Kind.keys()[1:])}; got {request.kind}")
     query = f"components/{request.kind}/{request.type}"
-    size = page_size_of(request.page_size)
-    after = after_of_token(request.page_token, query)
+    size = effective_page_size(request.page_size)
+    after = read_token(request.page_token, query, (int, str))
     wanted = _wanted(catalogue, request)
     if after is not None:
-        wanted = [entry for entry in wanted if _position(entry) > tuple(after)]
+        wanted = [entry for entry in wanted if _position(entry) > after]
     page = wanted[:size]
     more = len(wanted) > len(page)
     return service_pb2.ListComponentsResponse(
         components=[_info(entry) for entry in page],
-        next_page_token=page_token(query, list(_position(page[-1]))) if more else "",
+        next_page_token=write_token(query, *_position(page[-1])) if more else "",
     )
 
 
@@ -40,9 +41,9 @@ def _wanted(catalogue: Catalogue, request: service_pb2.ListComponentsRequest) ->
     return sorted(entries, key=_position)
 
 
-def _position(entry: Entry) -> tuple[str, str]:
+def _position(entry: Entry) -> tuple[int, str]:
     """Kinds in the order of their numbers."""
-    return f"{Kind.Value(entry.kind.upper()):02}", entry.type
+    return Kind.Value(entry.kind.upper()), entry.type
 
 
 def _info(entry: Entry) -> service_pb2.ComponentInfo:

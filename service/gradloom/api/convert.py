@@ -1,9 +1,6 @@
 """From fields of requests to values of ours, and back; a bad field raises InvalidRequestError."""
 
-import base64
-import binascii
 import hashlib
-import json
 import re
 import uuid
 from typing import Any, Final
@@ -13,8 +10,6 @@ from gradloom.faults import shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
 from gradloom.v1 import service_pb2
 
-MOST_PAGE_SIZE: Final = 1000
-DEFAULT_PAGE_SIZE: Final = 50
 _ARTIFACT_ID: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}")
 
 
@@ -88,30 +83,3 @@ def view_of(value: int, default: int) -> int:
     if value not in (service_pb2.JobView.BASIC, service_pb2.JobView.FULL):
         raise refused("view", f"must be BASIC or FULL; got {value}")
     return value
-
-
-def page_size_of(page_size: int) -> int:
-    """How many a page holds at most."""
-    if page_size < 0:
-        raise refused("page_size", f"must be 0 or more; got {page_size}")
-    return min(page_size or DEFAULT_PAGE_SIZE, MOST_PAGE_SIZE)
-
-
-def page_token(query: str, after: list[str]) -> str:
-    """An opaque token for the page that follows `after`, good for this query only."""
-    return base64.urlsafe_b64encode(json.dumps([query, after]).encode()).decode().rstrip("=")
-
-
-def after_of_token(token: str, query: str) -> list[str] | None:
-    """What `page_token` was given; None for the first page."""
-    if not token:
-        return None
-    try:
-        padded = token + "=" * (-len(token) % 4)
-        document = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, RecursionError):
-        document = None
-    match document:
-        case [str(of_query), [*after]] if of_query == query and all(isinstance(part, str) for part in after):
-            return [str(part) for part in after]
-    raise refused("page_token", "must be the next_page_token of a page of the same query")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from gradloom.api.components import list_components
-from gradloom.api.convert import digest_of, job_name, page_size_of, project_of, request_id_of, view_of
+from gradloom.api.convert import digest_of, job_name, project_of, request_id_of, view_of
 from gradloom.api.creation import Creation, NewJob
 from gradloom.api.downloads import download_artifact
 from gradloom.api.logs import stream_logs
@@ -17,6 +17,7 @@ from gradloom.catalogue import Catalogue
 from gradloom.errors import AlreadyExistsError, NotFoundError, ServerUnavailableError
 from gradloom.job import TERMINAL_STATES, JobName
 from gradloom.jobs.instruments import Instruments
+from gradloom.jobs.paging import effective_page_size
 from gradloom.jobs.store import Store
 from gradloom.v1 import job_pb2, service_pb2, service_pb2_grpc
 
@@ -157,7 +158,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
     def _page_of_jobs(self, request: service_pb2.ListJobsRequest) -> service_pb2.ListJobsResponse:
         """A page; a smaller one than asked for when the jobs are too large together."""
         project, view = project_of(request.parent), view_of(request.view, service_pb2.JobView.BASIC)
-        size = page_size_of(request.page_size)
+        size = effective_page_size(request.page_size)
         while True:
             jobs, token = self._store.list_jobs(project, size, request.page_token, view)
             response = service_pb2.ListJobsResponse(jobs=jobs, next_page_token=token)

@@ -1,0 +1,48 @@
+"""What an attempt leaves on the disk when it has ended: its log is put on record, its half-done work is removed."""
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+
+from gradloom.supervisor import attempt_log
+from gradloom.supervisor.attempt_directory import AttemptDirectory
+from gradloom.v1 import job_pb2
+
+logger = logging.getLogger(__name__)
+
+LOG_LINES = 50
+"""So many of the last lines go into a failed job's error."""
+
+
+def last_log_lines(directory: Path) -> list[str]:
+    """Reads the end of the attempt's log; empty when it cannot be read."""
+    try:
+        return attempt_log.tail(AttemptDirectory(directory).log, LOG_LINES)
+    except OSError as error:
+        logger.warning("The log below %s cannot be read: %s", directory, error)
+        return []
+
+
+def log_artifacts(directory: Path) -> tuple[job_pb2.Artifact, ...]:
+    """Describes the files of the attempt's log; without those that cannot be read."""
+    found: list[job_pb2.Artifact] = []
+    for segment in attempt_log.segments(AttemptDirectory(directory).log):
+        try:
+            with open(segment.path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                size = file.tell()
+        except OSError as error:
+            logger.warning("%s cannot be read: %s", segment.path, error)
+            continue
+        path = str(segment.path.relative_to(directory))
+        found.append(job_pb2.Artifact(path=path, kind=job_pb2.Artifact.LOG, size_bytes=size, sha256=digest))
+    return tuple(found)
+
+
+def remove_unfinished(directory: Path, *, keep_export: bool) -> None:
+    """Removes the attempt's temporary files, and its export unless it is a proven one. May be repeated."""
+    for name in ("work",) if keep_export else ("work", "export"):
+        path = directory / name
+        if path.exists():
+            shutil.rmtree(path, onerror=lambda function, at, error: logger.warning("%s stays: %s", at, error[1]))

@@ -1,0 +1,110 @@
+"""Decides how an attempt ended and what follows for its job, from what was reported and observed; does no I/O."""
+
+import signal
+from dataclasses import dataclass
+
+from gradloom.job import MAX_UNCOUNTED_ATTEMPTS, REASON_RULES, reason_name
+from gradloom.jobs.launcher import Ended, LaunchError, Lost
+from gradloom.jobs.records import AttemptOutcome, AttemptRow
+from gradloom.supervisor.attempt_directory import ExitRecord
+from gradloom.v1 import job_pb2
+
+Job = job_pb2.Job
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How the attempt ended and where its job goes."""
+
+    outcome: AttemptOutcome
+    next_state: int
+
+
+def decide(
+    attempt: AttemptRow,
+    observed: Ended | Lost | LaunchError,
+    log_lines: list[str],
+    artifacts: tuple[job_pb2.Artifact, ...] = (),
+) -> Verdict:
+    """Decides once nothing of the attempt is left.
+
+    A cancel always wins; then a proven export; then why the attempt was being ended; then the failure that the trainer
+    reported; then how its process ended.
+    """
+    record = observed.record if isinstance(observed, Ended) else None
+    reason, message, error = _cause(attempt, observed)
+    next_state, message = _follow(attempt, reason, message)
+    if reason in (Job.COMPLETED, Job.CANCELLED_BY_USER, Job.SERVER_STOPPED):
+        error = None
+    else:
+        error = error or job_pb2.JobError(message=message)
+        if not error.log_lines:
+            error.log_lines.extend(log_lines)
+    outcome = AttemptOutcome(
+        reason=reason,
+        message=message,
+        error=error,
+        exit_code=record.exit_code if record else None,
+        signal=record.signal if record else None,
+        peak_memory_bytes=record.peak_memory_bytes if record else None,
+        cpu_seconds=record.user_cpu_seconds + record.system_cpu_seconds if record else None,
+        artifacts=artifacts,
+    )
+    return Verdict(outcome, next_state)
+
+
+def _cause(attempt: AttemptRow, observed: Ended | Lost | LaunchError) -> tuple[int, str, job_pb2.JobError | None]:
+    if attempt.job_state == Job.CANCELLING:
+        return Job.CANCELLED_BY_USER, "cancelled by a user", None
+    finish = attempt.finish
+    if finish is not None and finish.reason == Job.COMPLETED:
+        return Job.COMPLETED, finish.message or "the export is proven", None
+    if attempt.stopping_reason == Job.SERVER_STOPPED:
+        return Job.SERVER_STOPPED, "the server was stopped", None
+    if finish is not None and finish.reason != Job.REASON_UNSPECIFIED:
+        error = job_pb2.JobError()
+        error.CopyFrom(finish.error)
+        return finish.reason, finish.message or error.message, error
+    if isinstance(observed, LaunchError):
+        return Job.DISK_FULL if observed.disk_full else Job.LAUNCH_FAILED, f"could not be started: {observed}", None
+    if isinstance(observed, Lost):
+        return Job.TRAINER_LOST, "its supervisor is gone without a record", None
+    return *_cause_of_exit(observed.record), None
+
+
+def _cause_of_exit(record: ExitRecord) -> tuple[int, str]:
+    if record.orphaned:
+        return Job.SERVER_STOPPED, "no server was seen for the orphan timeout"
+    if record.oom_killed:
+        return Job.OUT_OF_HOST_MEMORY, "the kernel killed the trainer because memory ran out"
+    if record.stopped:
+        # Not by this server, which would have noted why: a machine that shuts down, or somebody's hand.
+        return Job.TRAINER_LOST, record.error or "its supervisor was told to stop by something else than the server"
+    if record.signal is not None:
+        return Job.KILLED_BY_SIGNAL, f"the trainer was killed by {_signal_name(record.signal)}"
+    if record.exit_code is not None:
+        return Job.TRAINER_EXITED, f"the trainer exited with code {record.exit_code} and no report"
+    return Job.TRAINER_LOST, record.error or "its supervisor does not know how the trainer ended"
+
+
+def _follow(attempt: AttemptRow, reason: int, message: str) -> tuple[int, str]:
+    """Where the job goes, and the message with why it goes no further."""
+    if reason == Job.COMPLETED:
+        return Job.SUCCEEDED, message
+    if reason == Job.CANCELLED_BY_USER:
+        return Job.CANCELLED, message
+    rule = REASON_RULES[reason]
+    if not rule.retried:
+        return Job.FAILED, message
+    if rule.counted and attempt.counted_attempts + 1 >= attempt.max_attempts:
+        return Job.FAILED, f"{message} (attempt {attempt.number}; retry.max_attempts is {attempt.max_attempts})"
+    if not rule.counted and attempt.uncounted_attempts + 1 >= MAX_UNCOUNTED_ATTEMPTS:
+        return Job.FAILED, f"{message} ({MAX_UNCOUNTED_ATTEMPTS} attempts ended so or alike; {reason_name(reason)})"
+    return Job.QUEUED, message
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,6 +1,5 @@
 """What trainers ask: each call carries the token of one attempt, and can touch that attempt alone."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from gradloom.attempt.v1 import attempt_pb2, attempt_pb2_grpc
 from gradloom.errors import PermissionDeniedError
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.records import AttemptRow
+from gradloom.jobs.scheduler import token_digest
 from gradloom.jobs.store import Store
 from gradloom.v1 import service_pb2, spec_pb2
 
@@ -101,5 +101,5 @@ def _token_digest(context: Any) -> str:
     """The digest under which the store knows the caller's attempt."""
     for key, value in context.invocation_metadata() or ():
         if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
-            return hashlib.sha256(value.removeprefix("Bearer ").encode()).hexdigest()
+            return token_digest(value.removeprefix("Bearer "))
     raise PermissionDeniedError("an attempt's token is needed: `authorization: Bearer <token>`")

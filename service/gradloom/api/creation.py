@@ -4,7 +4,6 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeVar
 
 from gradloom.api.convert import digest_of, project_of, request_id_of
@@ -35,7 +34,7 @@ class NewJob:
 class Creation:
     """Checks requests against one server's catalogue, data roots and devices."""
 
-    def __init__(self, catalogue: Catalogue, data_roots: Sequence[Path], owned: OwnedDevices):
+    def __init__(self, catalogue: Catalogue, data_roots: Sequence[str], owned: OwnedDevices):
         self._catalogue = catalogue
         self._data_roots = data_roots
         self._owned = owned

@@ -1,7 +1,7 @@
 """What Prometheus scrapes: every series of the control plane, fed by its parts and by the reports of trainers.
 
-Series of one job carry the labels `project` and `job_id` (never `job` or `instance`, which are Prometheus's own) and are
-kept as plain values by job, so that they end with one deletion, a grace after the job has.
+Series of one job carry the labels `project` and `job_id` (never `job` or `instance`, which are Prometheus's own) and
+are kept as plain values by job, so that they end with one deletion, a grace after the job has.
 """
 
 import threading

@@ -1,0 +1,209 @@
+"""`gradloom serve`: puts the control plane together, runs it until it is told to stop, and drains it."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from gradloom.api.attempt_servicer import AttemptServicer
+from gradloom.api.creation import Creation
+from gradloom.api.health import HealthServicer
+from gradloom.api.interceptors import ErrorInterceptor
+from gradloom.api.listeners import (
+    HEALTH_SERVICE,
+    PUBLIC_SERVICE,
+    ListenError,
+    MetricsListener,
+    health_listener,
+    public_listener,
+    trainer_listener,
+)
+from gradloom.api.offload import Offload
+from gradloom.api.scheduling import SchedulerThread
+from gradloom.api.servicer import TrainingServicer
+from gradloom.api.validator import Validator
+from gradloom.catalogue import Catalogue
+from gradloom.jobs.database import StoreUnusableError
+from gradloom.jobs.devices import Devices, find_devices
+from gradloom.jobs.instruments import Instruments
+from gradloom.jobs.local_launcher import LocalLauncher
+from gradloom.jobs.lock import DataDirectoryInUseError, DataDirectoryLock, hold_data_directory
+from gradloom.jobs.scheduler import Scheduler
+from gradloom.jobs.server_beat import ServerBeat
+from gradloom.jobs.store import Store
+from gradloom.settings import Settings
+from gradloom.spec import OwnedDevices
+
+log = logging.getLogger(__name__)
+
+ADDRESSES_FILE: Final = "server.json"
+BEAT_FILE: Final = "server.beat"
+LAST_CALLS_SECONDS: Final = 1.0
+"""What callers that are still served when the drain is over get to end in."""
+
+
+class StartError(RuntimeError):
+    """The server cannot start; the message says why and what may help."""
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT, drains, and returns with nothing left behind; raises StartError."""
+    _log_to_stderr(settings.log_level)
+    signals = _Signals()
+    try:
+        with hold_data_directory(settings.data_dir) as lock:
+            async with _running(settings, lock) as server:
+                _say(settings, server.addresses)
+                await signals.stop.wait()
+                log.info("Draining: running jobs go back to the queue; a second signal hurries")
+                await server.drain(settings.drain_timeout, signals.hurry)
+                log.info("Drained")
+    except (DataDirectoryInUseError, StoreUnusableError, ListenError) as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        raise StartError(f"cannot start: {error}") from error
+
+
+class _Signals:
+    """SIGTERM and SIGINT: the first stops, the second hurries."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._received)
+
+    def _received(self) -> None:
+        (self.hurry if self.stop.is_set() else self.stop).set()
+
+
+@dataclass(frozen=True)
+class _Server:
+    """A running server, as far as stopping it goes."""
+
+    addresses: Mapping[str, str]
+    health: HealthServicer
+    training: TrainingServicer
+    scheduling: SchedulerThread
+
+    async def drain(self, timeout_seconds: float, hurry: asyncio.Event) -> None:
+        """Takes no more work and ends every stream; returns once no attempt runs. Trainers may report until then."""
+        self.health.stop_serving()
+        self.training.drain()
+        await self.scheduling.drain(timeout_seconds, hurry)
+
+
+@asynccontextmanager
+async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerator[_Server, None]:
+    """Starts every part; at the end stops them in the opposite order."""
+    async with AsyncExitStack() as stack:
+        store = Store.open(settings.database_url)
+        stack.callback(store.close)
+        offload = Offload()
+        stack.callback(offload.close)
+        instruments = Instruments(settings.finished_job_metrics_grace)
+        devices = find_devices(settings.cpu_slots, None if settings.gpus is None else ",".join(settings.gpus))
+        interceptor = ErrorInterceptor(instruments)
+        addresses: dict[str, str] = {}
+
+        # First the trainers' listener: those that an earlier server left call again and again.
+        attempts = _attempt_servicer(settings, store, offload, instruments)
+        server, addresses["trainer_listen"] = trainer_listener(settings.trainer_listen, interceptor, attempts)
+        await _start(stack, server)
+        scheduling = await _scheduling(stack, settings, store, devices, instruments)
+
+        training = _training_servicer(settings, store, offload, devices, instruments)
+        health = HealthServicer((PUBLIC_SERVICE, HEALTH_SERVICE))
+        server, addresses["listen"] = public_listener(settings.listen, interceptor, training, health)
+        await _start(stack, server)
+        if settings.health_listen:
+            server, addresses["health_listen"] = health_listener(settings.health_listen, interceptor, health)
+            await _start(stack, server)
+        if settings.metrics_listen:
+            metrics = MetricsListener(settings.metrics_listen, instruments.registry)
+            stack.callback(metrics.close)
+            addresses["metrics_listen"] = metrics.address
+
+        lock.describe(addresses["listen"])
+        _write_addresses(settings.data_dir, addresses)
+        stack.callback((settings.data_dir / ADDRESSES_FILE).unlink, missing_ok=True)
+        yield _Server(addresses, health, training, scheduling)
+
+
+def _attempt_servicer(settings: Settings, store: Store, offload: Offload, instruments: Instruments) -> AttemptServicer:
+    return AttemptServicer(store, offload, instruments, settings.data_roots, settings.dataset_directories)
+
+
+def _training_servicer(
+    settings: Settings, store: Store, offload: Offload, devices: Devices, instruments: Instruments
+) -> TrainingServicer:
+    catalogue = Catalogue.load()
+    owned = OwnedDevices(gpus=len(devices.gpus), cpu_slots=devices.cpu_slots)
+    creation = Creation(catalogue, [str(root) for root in settings.data_roots], owned)
+    validator = Validator(settings.data_roots, settings.dataset_directories, settings.validation_timeout)
+    return TrainingServicer(store, offload, creation, validator, catalogue, instruments)
+
+
+async def _scheduling(
+    stack: AsyncExitStack, settings: Settings, store: Store, devices: Devices, instruments: Instruments
+) -> SchedulerThread:
+    """Takes over what an earlier server left, and starts to schedule."""
+    beat = ServerBeat(settings.data_dir / BEAT_FILE)
+    stack.callback(beat.close)
+    launcher = LocalLauncher(beat.path, settings.orphan_timeout)
+    stack.callback(launcher.close)
+    scheduler = Scheduler(
+        store,
+        launcher,
+        devices,
+        instruments,
+        artifact_root=settings.artifact_root,
+        trainer_address=settings.trainer_listen,
+    )
+    instruments.observe_server(store.count_jobs_by_state, scheduler.device_counts)
+    await asyncio.to_thread(scheduler.adopt)
+    scheduling = SchedulerThread(scheduler, store.hub)
+    scheduling.start()
+    stack.push_async_callback(scheduling.stop)
+    return scheduling
+
+
+async def _start(stack: AsyncExitStack, server: grpc.aio.Server) -> None:
+    """Starts a listener; at the end, calls under way get a moment."""
+    await server.start()
+    stack.push_async_callback(server.stop, LAST_CALLS_SECONDS)
+
+
+def _write_addresses(data_dir: Path, addresses: Mapping[str, str]) -> None:
+    """For programs on this machine that let the server choose its ports; whole or not at all."""
+    aside = data_dir / f"{ADDRESSES_FILE}.aside"
+    aside.write_text(json.dumps({"pid": os.getpid(), **addresses}) + "\n")
+    os.replace(aside, data_dir / ADDRESSES_FILE)
+
+
+def _say(settings: Settings, addresses: Mapping[str, str]) -> None:
+    for name, address in sorted(addresses.items()):
+        print(f"{name} {address}", flush=True)
+    print(f"data_dir {settings.data_dir}", flush=True)
+
+
+def _log_to_stderr(level: str) -> None:
+    """One line an entry, times in UTC."""
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for chatty in ("alembic", "sqlalchemy"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

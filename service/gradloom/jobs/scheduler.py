@@ -54,7 +54,7 @@ def utc_now() -> datetime:
 
 
 class Scheduler:
-    """The scheduler of one server. `tick` and `drain` belong to one thread; `wake`, `stop`, `hurry`, `device_counts` to any."""
+    """The scheduler of one server. `tick` and `drain` belong to one thread at a time; the rest to any."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 # Every target sets up what it needs first, and says what it installs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: run test check lint types imports bench setup proto catalogue lock format clean help
+.PHONY: run test check lint types imports bench setup proto catalogue reference lock format clean help
 BIN := .venv/bin
 
 run: setup  ## train the Fashion-MNIST example through the service, end to end, on this machine
@@ -40,7 +40,11 @@ proto: setup  ## make the stubs of proto/ anew
 	@tools/proto
 
 catalogue: setup  ## make the catalogue of components anew from the installed Keras
-	$(BIN)/python -m gradloom.trainer catalogue
+	@file=service/gradloom/catalogue/$$($(BIN)/python -c 'from gradloom.catalogue import FILE_NAME; print(FILE_NAME)') && \
+	  $(BIN)/python -m gradloom.trainer catalogue >.venv/catalogue.json && mv .venv/catalogue.json $$file && echo "made $$file"
+
+reference: setup  ## make the tables of docs/reference.md anew from the code
+	$(BIN)/python -m tools.reference
 
 lock: setup  ## refresh the locks to the newest versions that pyproject.toml allows
 	@tools/lock

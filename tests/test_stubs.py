@@ -59,7 +59,13 @@ def parts(version: str) -> tuple[int, ...]:
     "arguments", [["version"], ["--help"], ["submit", "--help"], ["validate", "--help"]], ids=" ".join
 )
 def test_the_command_line_runs_with_the_lowest_versions(lowest: Path, arguments: list[str]) -> None:
-    code = f"import sys; sys.path.insert(0, 'service'); sys.argv[1:] = {arguments!r}; from gradloom.__main__ import main; main()"
+    code = f"""
+import sys
+sys.path.insert(0, "service")
+sys.argv[1:] = {arguments!r}
+from gradloom.__main__ import main
+main()
+"""
     assert run(lowest, "-W", "error", "-c", code)
 
 

@@ -1,0 +1,103 @@
+"""Global batches and the replicas' shares of them, cut in the graph from arrays that lie in memory.
+
+Every example is in exactly one batch of a pass and every row of a batch in exactly one share. The last batch may be
+smaller; shares may differ by a row or more, and be empty. All row counts are static.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from gradloom.trainer.datasets import Arrays
+
+_HOST = "CPU:0"
+# TensorFlow cannot gather or cast these everywhere; a wider type holds every value.
+_WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
+
+
+class Batches:
+    """The examples of one source as tensors, cut into batches of `size`.
+
+    Attributes:
+        full: How many batches have `size` examples.
+        rest: How many examples the last, smaller batch has; 0 when there is none.
+    """
+
+    def __init__(self, arrays: Arrays, size: int):
+        with tf.device(_HOST):
+            # Images stay the bytes they are; each batch is cast to what the model takes.
+            self.features, self.labels = _tensor(arrays.features), _tensor(arrays.labels)
+        self.size = size
+        self.examples = len(arrays)
+        self.full, self.rest = divmod(self.examples, size)
+
+    @property
+    def steps(self) -> int:
+        """Batches in a pass."""
+        return self.full + (self.rest > 0)
+
+    def examples_before(self, step: int) -> int:
+        """How many examples the first `step` batches of a pass hold."""
+        return min(step * self.size, self.examples)
+
+
+def _tensor(array: np.ndarray) -> tf.Tensor:
+    return tf.constant(array.astype(_WIDER.get(array.dtype.name, array.dtype), copy=False))
+
+
+def permutation(examples: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """The order of the examples in an epoch, int32 [examples]; depends on nothing else."""
+    with tf.device(_HOST):
+        return tf.random.experimental.stateless_shuffle(
+            tf.range(examples), tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        )
+
+
+def gather(
+    features: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, begin: tf.Tensor, rows: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The examples at positions [begin, begin + rows) of `order`."""
+    with tf.device(_HOST):
+        positions = tf.slice(order, [begin], [rows])
+        return tf.gather(features, positions), tf.gather(labels, positions)
+
+
+def in_order(features: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The examples at positions [begin, begin + rows)."""
+    with tf.device(_HOST):
+        return _rows(features, begin, rows), _rows(labels, begin, rows)
+
+
+def _rows(tensor: tf.Tensor, begin: tf.Tensor, rows: int) -> tf.Tensor:
+    part = tensor[begin : begin + rows]
+    return tf.ensure_shape(part, [rows, *tensor.shape[1:]])
+
+
+def run_on_shares(
+    strategy: tf.distribute.Strategy,
+    replica_step: Callable[[tf.Tensor, tf.Tensor], None],
+    features: tf.Tensor,
+    labels: tf.Tensor,
+) -> None:
+    """Calls `replica_step` on every replica with its rows of a global batch; runs in cross-replica context."""
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        strategy.run(replica_step, (features, labels))
+        return
+    bounds = share_bounds(features.shape[0], replicas)
+    with tf.device(_HOST):
+        shares = [(features[begin:end], labels[begin:end]) for begin, end in bounds]
+    strategy.run(lambda: replica_step(*shares[replica_number()]))
+
+
+def share_bounds(rows: int, replicas: int) -> list[tuple[int, int]]:
+    """The rows [begin, end) of each replica: as even as can be, the first replicas have one more."""
+    share, more = divmod(rows, replicas)
+    ends = [share * (replica + 1) + min(replica + 1, more) for replica in range(replicas)]
+    return list(zip([0, *ends], ends, strict=False))
+
+
+def replica_number() -> int:
+    """Which replica is being traced, from 0; call in replica context."""
+    return int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group))

@@ -1,0 +1,173 @@
+"""Whether examples fit the model, the loss and the metrics; asked before anything is traced."""
+
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.trainer.datasets import Arrays, DataUnavailable
+
+# Losses of Keras that compare labels and outputs element by element: shapes that only broadcast are a mistake in the
+# spec.
+_ELEMENTWISE = (
+    keras.losses.BinaryCrossentropy,
+    keras.losses.BinaryFocalCrossentropy,
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.CategoricalFocalCrossentropy,
+    keras.losses.CategoricalHinge,
+    keras.losses.CosineSimilarity,
+    keras.losses.Hinge,
+    keras.losses.Huber,
+    keras.losses.KLDivergence,
+    keras.losses.LogCosh,
+    keras.losses.MeanAbsoluteError,
+    keras.losses.MeanAbsolutePercentageError,
+    keras.losses.MeanSquaredError,
+    keras.losses.MeanSquaredLogarithmicError,
+    keras.losses.Poisson,
+    keras.losses.SquaredHinge,
+)
+
+
+def check_model(model: keras.Model, metrics: Sequence[keras.metrics.Metric]) -> None:
+    """Refuses what a loop with one loss cannot train, and metrics whose scalars would share a name.
+
+    Raises:
+        InvalidRequestError: All faults at once.
+    """
+    faults = []
+    for what, tensors in (("input", model.inputs), ("output", model.outputs)):
+        if len(tensors) != 1:
+            faults.append(FieldFault("spec.model", f"must have one {what}, has {len(tensors)}"))
+    taken = {"loss": "the loss"}
+    for index, metric in enumerate(metrics):
+        if metric.name in taken:
+            faults.append(
+                FieldFault(
+                    f"spec.metrics[{index}].name",
+                    f'"{metric.name}" is taken by {taken[metric.name]}; give it another name',
+                )
+            )
+        taken.setdefault(metric.name, f"metrics[{index}]")
+    if faults:
+        raise InvalidRequestError(faults)
+
+
+def check_fit(
+    arrays: Arrays,
+    field: str,
+    model: keras.Model,
+    loss: keras.losses.Loss,
+    metrics: Sequence[keras.metrics.Metric],
+) -> None:
+    """Refuses examples that the model, the loss or a metric would refuse or misread, all faults at once.
+
+    Tries two examples' labels against outputs of 0; runs neither the model nor anything under a strategy.
+
+    Args:
+        arrays: The examples; arrays of zeros do where only shapes are known.
+        field: Path of their source in the job, such as `spec.data.train`.
+        model: Built, with one input and one output.
+        loss: The job's.
+        metrics: The job's; left as they are.
+
+    Raises:
+        DataUnavailable: Naming shapes, types or values on both sides.
+    """
+    faults = list(_feature_faults(arrays.features, field, model))
+    if not faults:
+        outputs = _zero_outputs(model, arrays.features.shape[1:])
+        faults += _label_faults(arrays.labels, field, outputs, loss)
+        if not faults:
+            faults += _metric_faults(arrays.labels, field, outputs, metrics)
+    if faults:
+        raise DataUnavailable(faults)
+
+
+def _feature_faults(features: np.ndarray, field: str, model: keras.Model) -> Iterator[FieldFault]:
+    wanted = model.inputs[0]
+    own, takes = features.shape[1:], tuple(wanted.shape[1:])
+    if len(own) != len(takes) or any(size not in (None, given) for size, given in zip(takes, own, strict=True)):
+        yield FieldFault(field, f"examples have shape {list(own)}, but the model's input takes {_shown(takes)}")
+    if np.issubdtype(features.dtype, np.floating) and np.issubdtype(np.dtype(wanted.dtype), np.integer):
+        yield FieldFault(field, f"examples are {features.dtype}, but the model's input takes {wanted.dtype}")
+
+
+def _zero_outputs(model: keras.Model, feature_shape: Sequence[int]) -> tf.Tensor:
+    output = model.compute_output_spec(keras.KerasTensor((2, *feature_shape), model.inputs[0].dtype))
+    return tf.zeros([1 if size is None else size for size in output.shape], output.dtype)
+
+
+def _label_faults(labels: np.ndarray, field: str, outputs: tf.Tensor, loss: keras.losses.Loss) -> Iterator[FieldFault]:
+    name = type(loss).__name__
+    own, given = labels.shape[1:], tuple(outputs.shape[1:])
+    sides = f"labels have shape {list(own)}, the model's output {list(given)}"
+    if type(loss) is keras.losses.SparseCategoricalCrossentropy:
+        if own not in (given[:-1], (*given[:-1], 1)):
+            yield FieldFault(field, f"{sides}; {name} takes one class number where the output has a row of scores")
+            return
+        yield from _class_faults(labels, field, given[-1], loss.get_config().get("ignore_class"))
+        return
+    if type(loss) in _ELEMENTWISE and _without_last_one(own) != _without_last_one(given):
+        yield FieldFault(field, f"{sides}; {name} compares them element by element")
+        return
+    try:
+        loss.call(tf.cast(_two(labels), loss.dtype), tf.cast(outputs, loss.dtype))
+    except Exception as error:
+        yield FieldFault(field, f"{sides}; {name} refuses them: {_first_line(error)}")
+
+
+def _class_faults(labels: np.ndarray, field: str, classes: int, ignored: int | None) -> Iterator[FieldFault]:
+    counted = labels if ignored is None else labels[labels != ignored]
+    if not counted.size:
+        return
+    if not np.issubdtype(labels.dtype, np.integer) and not np.array_equal(counted, np.floor(counted)):
+        yield FieldFault(field, f"labels of type {labels.dtype} are not all whole numbers; a class number is")
+        return
+    low, high = counted.min(), counted.max()
+    if low < 0 or high >= classes:
+        yield FieldFault(
+            field, f"labels go from {low} to {high}, but the model's output has {classes} classes, 0 to {classes - 1}"
+        )
+
+
+def _metric_faults(
+    labels: np.ndarray, field: str, outputs: tf.Tensor, metrics: Sequence[keras.metrics.Metric]
+) -> Iterator[FieldFault]:
+    for index, metric in enumerate(metrics):
+        where = f"spec.metrics[{index}]"
+        try:
+            trial = type(metric).from_config(metric.get_config())
+            trial.update_state(tf.constant(_two(labels)), outputs)
+            result = trial.result()
+        except Exception as error:
+            sides = (
+                f"labels of {field} have shape {list(labels.shape[1:])}, the model's output {list(outputs.shape[1:])}"
+            )
+            yield FieldFault(where, f"{type(metric).__name__} refuses the data: {_first_line(error)}; {sides}")
+            continue
+        values = result.values() if isinstance(result, dict) else [result]
+        if any(tuple(value.shape) for value in values):
+            yield FieldFault(
+                where, f"{type(metric).__name__} gives several numbers; a scalar is one (see its averaging arguments)"
+            )
+
+
+def _two(labels: np.ndarray) -> np.ndarray:
+    """Two examples' labels, the first ones."""
+    return np.resize(labels[:2], (2, *labels.shape[1:]))
+
+
+def _without_last_one(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[:-1] if shape and shape[-1] == 1 else shape
+
+
+def _shown(shape: Sequence[int | None]) -> str:
+    return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

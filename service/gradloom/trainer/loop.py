@@ -1,0 +1,368 @@
+"""The training loop of one attempt: when steps run, and what can be seen of them meanwhile.
+
+    threads = strategy.configure(device_kind, replicas)              # first of all; see strategy.py
+    distribution = strategy.make_strategy(device_kind, replicas)
+    keras.utils.set_random_seed(spec.training.seed)
+    with distribution.scope():
+        model = models.build_model(spec)
+    training = Training.build(spec, model, assignment, train, validation, distribution)
+    for epoch in range(1, spec.training.epochs + 1):
+        scalars = training.run_epoch(epoch)                          # {"loss": ..., "accuracy": ..., "val_loss": ...}
+    test = training.evaluate(arrays, prefix="test_")                 # {"test_loss": ..., "test_accuracy": ...}
+
+Meanwhile any other thread may call `training.snapshot()` and `training.request_stop()`; the latter ends `run_epoch` or
+`evaluate` with `StopRequested` between two steps, within a few milliseconds unless something is being traced. The
+current weights are the model's.
+
+Steps run in the graph, as many as there are until the epoch's end, `steps_per_loop` or somebody's look; whole data sets
+in memory are sampled in the graph. Data order follows from (seed, epoch) alone.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gradloom.trainer import models
+from gradloom.trainer.batches import Batches, gather, in_order, permutation, run_on_shares
+from gradloom.trainer.datasets import Arrays
+from gradloom.trainer.fitness import check_fit, check_model
+from gradloom.trainer.groups import Group, build_groups, squared_norm
+from gradloom.trainer.losses import Objective
+from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
+from gradloom.trainer.strategy import offset_seeds, synchronize_batch_normalization
+from gradloom.v1 import spec_pb2
+
+
+class StopRequested(Exception):
+    """Somebody called `request_stop`; what was in work is incomplete."""
+
+
+@dataclass(frozen=True)
+class GroupLook:
+    """One group as of the last step before a look, as GroupProgress has it; no `update_ratio` for weights of 0."""
+
+    learning_rate: float
+    gradient_norm: float
+    update_ratio: float | None
+
+
+@dataclass(frozen=True)
+class LiveProgress:
+    """What can be seen of the training at a moment."""
+
+    epoch: int = 0
+    """From 1; 0 before the first."""
+    global_step: int = 0
+    """Updates so far, over all epochs."""
+    examples: int = 0
+    """Training examples so far, over all epochs."""
+    evaluating: bool = False
+    """Whether a pass without training is in work."""
+    training_seconds: float = 0.0
+    """Time spent in training steps so far, tracing included, evaluation not."""
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    """The newest of every scalar: within an epoch the means since its start, else its results."""
+    groups: Mapping[str, GroupLook] = field(default_factory=dict)
+    """By name, without frozen ones; empty before the first step."""
+    first_step_time: float | None = None
+    """`time.monotonic()` when the first step had ended; None before."""
+
+
+class Interrupt:
+    """Ends a loop in the graph between two steps, from any thread: for a look, after which it goes on, or for good."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stop = False
+        self._look = False
+        with tf.device("CPU:0"):
+            self.pending = tf.Variable(False, trainable=False, name="interrupt")
+
+    def request_look(self) -> None:
+        """Asks for a look soon."""
+        with self._lock:
+            self._look = True
+            self.pending.assign(True)
+
+    def request_stop(self) -> None:
+        """Asks for the end."""
+        with self._lock:
+            self._stop = True
+            self.pending.assign(True)
+
+    def check(self) -> bool:
+        """Raises StopRequested when the end was asked for; else returns whether a look was, and forgets it."""
+        with self._lock:
+            if self._stop:
+                raise StopRequested
+            look, self._look = self._look, False
+            self.pending.assign(False)
+            return look
+
+
+class Training:
+    """One job's training in this process; made by `build`. `run_epoch` and `evaluate` belong to one thread.
+
+    Attributes:
+        model: Holds the current weights.
+        groups: All of them, frozen ones too.
+        steps_per_epoch: Updates of an epoch, the last, smaller batch included.
+        synchronized_layers: Paths of the BatchNormalization layers that were made synchronized.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: keras.losses.Loss,
+        metrics: Sequence[keras.metrics.Metric],
+        groups: Sequence[Group],
+        options: spec_pb2.TrainingSpec,
+        train: Arrays,
+        validation: Arrays | None,
+        strategy: tf.distribute.Strategy,
+    ):
+        self.model = model
+        self.groups = tuple(groups)
+        self._strategy = strategy
+        self._seed = options.seed
+        self._train = Batches(train, options.global_batch_size)
+        self._validation = None if validation is None else Batches(validation, options.global_batch_size)
+        self.steps_per_epoch = self._train.steps
+        self._steps_per_loop = options.steps_per_loop if options.HasField("steps_per_loop") else self.steps_per_epoch
+
+        replicas = strategy.num_replicas_in_sync
+        trained = [variable for group in self._trained_groups for variable in group.variables]
+        self._objective = Objective(model, loss, trained, replicas)
+        self.synchronized_layers = synchronize_batch_normalization(model) if replicas > 1 else []
+        if replicas > 1:
+            offset_seeds(model, strategy)
+            self._objective.settle_kinds(*self._examples_to_try(train))
+        with strategy.scope():
+            self._tally = Tally(metrics)
+        self._step = TrainingStep(
+            self._objective,
+            self._trained_groups,
+            options.clip_norm if options.HasField("clip_norm") else None,
+            self._tally,
+        )
+        self._evaluation_step = EvaluationStep(self._objective, self._tally)
+
+        self._interrupt = Interrupt()
+        with tf.device("CPU:0"):
+            self._global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
+        self._steps_function = tf.function(self._steps, autograph=False)
+        self._rest_function = tf.function(self._rest, autograph=False)
+        self._pass_function = tf.function(self._pass, autograph=False)
+        self._live = LiveProgress()
+        self._training_since: float | None = None
+
+    @classmethod
+    def build(
+        cls,
+        spec: spec_pb2.JobSpec,
+        model: keras.Model,
+        assignment: Mapping[str, str],
+        train: Arrays,
+        validation: Arrays | None,
+        strategy: tf.distribute.Strategy,
+    ) -> Self:
+        """Builds loss, metrics and optimizers and checks that the data fit; traces nothing yet.
+
+        Args:
+            spec: With every default filled in.
+            model: Built under the strategy's scope.
+            assignment: For each trainable variable's path below the model's name the name of its group.
+            train: Sampled anew each epoch.
+            validation: Evaluated after each epoch.
+            strategy: As `strategy.make_strategy` gives it.
+
+        Raises:
+            InvalidRequestError: A component refuses its config, or something in the model cannot be trained exactly.
+            DataUnavailable: The data do not fit the model, the loss or a metric.
+        """
+        with strategy.scope():
+            loss = models.build_loss(spec)
+            metrics = models.build_metrics(spec)
+            groups = build_groups(spec, model, assignment)
+        check_model(model, metrics)
+        check_fit(train, "spec.data.train", model, loss, metrics)
+        if validation is not None:
+            check_fit(validation, "spec.data.validation", model, loss, metrics)
+        return cls(model, loss, metrics, groups, spec.training, train, validation, strategy)
+
+    @property
+    def _trained_groups(self) -> list[Group]:
+        return [group for group in self.groups if group.optimizer is not None]
+
+    def _examples_to_try(self, train: Arrays) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = np.arange(min(max(self._train.size, 3), 64)) % len(train)
+        return tf.cast(train.features[rows], self.model.inputs[0].dtype), tf.constant(train.labels[rows])
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """Trains one epoch, counted from 1, and evaluates the validation data, if any.
+
+        Returns the means over the epoch, such as `loss`, and those of the validation, such as `val_loss`.
+
+        Raises:
+            StopRequested: As asked.
+        """
+        self._live = replace(self._live, epoch=epoch)
+        self._tally.reset()
+        self._training_since = time.monotonic()
+        try:
+            self._train_epoch(epoch)
+        finally:
+            self._live = replace(self._live, training_seconds=self._training_seconds())
+            self._training_since = None
+        scalars = self._tally.scalars(self._train.examples)
+        self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
+        if self._validation is not None:
+            scalars |= self._evaluate(self._validation, "val_")
+            self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
+        return scalars
+
+    def _train_epoch(self, epoch: int) -> None:
+        order = permutation(self._train.examples, self._seed, tf.constant(epoch))
+        position = 0
+        while position < self._train.full:
+            # The last step of an epoch is looked at, so that a short job is not left without numbers; so is the very
+            # first one.
+            last_full = self._train.full - 1
+            wanted = self._interrupt.check()
+            look = wanted or self._live.first_step_time is None or position == last_full
+            end = position + 1 if look else min(position + self._steps_per_loop, last_full)
+            position = self._advance(order, position, end, look)
+        if self._train.rest:
+            self._interrupt.check()
+            weights = self._weights()
+            self._rest_function(order)
+            self._look(weights, position + 1)
+
+    def _advance(self, order: tf.Tensor, position: int, end: int, look: bool) -> int:
+        weights = self._weights() if look else None
+        reached = int(self._steps_function(order, tf.constant(position), tf.constant(end), tf.constant(look)))
+        if weights is not None and reached > position:
+            self._look(weights, reached)
+        return reached
+
+    def _steps(self, order: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, look: tf.Tensor) -> tf.Tensor:
+        """Trains on full batches [begin, end) of the epoch, fewer when interrupted; returns the one it came to."""
+
+        def go_on(position: tf.Tensor) -> tf.Tensor:
+            return tf.logical_and(position < end, tf.logical_not(self._interrupt.pending))
+
+        def step(position: tf.Tensor) -> tf.Tensor:
+            self._train_batch(order, position * self._train.size, self._train.size, look)
+            return position + 1
+
+        return tf.while_loop(go_on, step, [begin])[0]
+
+    def _rest(self, order: tf.Tensor) -> None:
+        """The last, smaller batch of the epoch."""
+        self._train_batch(order, tf.constant(self._train.full * self._train.size), self._train.rest, tf.constant(True))
+
+    def _train_batch(self, order: tf.Tensor, begin: tf.Tensor, rows: int, look: tf.Tensor) -> None:
+        def replica_step(features: tf.Tensor, labels: tf.Tensor) -> None:
+            self._step(self._as_input(features), labels, rows, look)
+
+        batch = gather(self._train.features, self._train.labels, order, begin, rows)
+        run_on_shares(self._strategy, replica_step, *batch)
+        self._global_step.assign_add(1)
+
+    def _as_input(self, features: tf.Tensor) -> tf.Tensor:
+        return tf.cast(features, self.model.inputs[0].dtype)
+
+    def _weights(self) -> list[list[tf.Tensor]]:
+        """The trained variables by group. An update in the graph leaves a value alone that is still held here."""
+        return [[tf.convert_to_tensor(variable) for variable in group.variables] for group in self._trained_groups]
+
+    def _look(self, before: Sequence[Sequence[tf.Tensor]], steps: int) -> None:
+        """Puts the results so far, and what the step since `before` did, where `snapshot` finds them."""
+        norms = self._step.gradient_norms()
+        groups = {}
+        for group, old, new in zip(self._trained_groups, before, self._weights(), strict=True):
+            size = float(squared_norm(old))
+            change = float(squared_norm([after - earlier for after, earlier in zip(new, old, strict=True)]))
+            groups[group.name] = GroupLook(
+                learning_rate=group.learning_rate(),
+                gradient_norm=norms[group.name],
+                update_ratio=math.sqrt(change / size) if size else None,
+            )
+        scalars = self._tally.scalars(self._train.examples_before(steps))
+        self._live = replace(
+            self._live,
+            scalars={**self._live.scalars, **scalars},
+            groups=groups,
+            first_step_time=self._live.first_step_time or time.monotonic(),
+        )
+
+    def evaluate(self, arrays: Arrays, prefix: str = "") -> dict[str, float]:
+        """Returns the mean loss and the metrics over the examples, their names prefixed, without changing the model.
+
+        Raises:
+            StopRequested: As asked.
+        """
+        scalars = self._evaluate(Batches(arrays, self._train.size), prefix)
+        self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
+        return scalars
+
+    def _evaluate(self, batches: Batches, prefix: str) -> dict[str, float]:
+        self._live = replace(self._live, evaluating=True)
+        self._tally.reset()
+        try:
+            for begin, end, rows in ((0, batches.full, batches.size), (batches.full, batches.steps, batches.rest)):
+                position = begin
+                while position < end:
+                    self._interrupt.check()
+                    reached = self._pass_function(
+                        batches.features, batches.labels, tf.constant(position), tf.constant(end), batches.size, rows
+                    )
+                    position = int(reached)
+        finally:
+            self._live = replace(self._live, evaluating=False)
+        return {prefix + name: value for name, value in self._tally.scalars(batches.examples).items()}
+
+    def _pass(
+        self, features: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, size: int, rows: int
+    ) -> tf.Tensor:
+        """Batches [begin, end) of `rows` examples each, fewer when interrupted; returns the batch it came to."""
+
+        def go_on(position: tf.Tensor) -> tf.Tensor:
+            return tf.logical_and(position < end, tf.logical_not(self._interrupt.pending))
+
+        def replica_step(features: tf.Tensor, labels: tf.Tensor) -> None:
+            self._evaluation_step(self._as_input(features), labels, rows)
+
+        def batch(position: tf.Tensor) -> tf.Tensor:
+            run_on_shares(self._strategy, replica_step, *in_order(features, labels, position * size, rows))
+            return position + 1
+
+        return tf.while_loop(go_on, batch, [begin])[0]
+
+    def snapshot(self) -> LiveProgress:
+        """What can be seen now, from any thread; asks the loop for a look, whose results the next snapshot holds."""
+        live = self._live
+        self._interrupt.request_look()
+        step = int(self._global_step)
+        epochs, within = divmod(step, self.steps_per_epoch)
+        return replace(
+            live,
+            global_step=step,
+            examples=epochs * self._train.examples + self._train.examples_before(within),
+            training_seconds=self._training_seconds(),
+        )
+
+    def _training_seconds(self) -> float:
+        since = self._training_since
+        return self._live.training_seconds + (time.monotonic() - since if since is not None else 0.0)
+
+    def request_stop(self) -> None:
+        """Ends the work within a few milliseconds with StopRequested; from any thread."""
+        self._interrupt.request_stop()

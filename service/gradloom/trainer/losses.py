@@ -1,0 +1,235 @@
+"""What a step minimises, written as shares that replicas can add up.
+
+The loss of a global batch is the loss function's value over all of its examples, plus what layers add with `add_loss`
+(activity regularizers too), plus the regularizers of the trained variables, once. Each replica computes its share of
+that from its own rows; the sum of the shares is the loss, and the sum of their gradients its gradient, whatever the
+number of replicas and however uneven their rows.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from gradloom.errors import FieldFault, InvalidRequestError
+
+
+class Kind(Enum):
+    """How a loss of a batch follows from those of its parts."""
+
+    ADDITIVE = "additive"
+    MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scalar that a layer gave to `add_loss` in a forward pass."""
+
+    layer: str
+    value: tf.Tensor
+
+
+class Ledger:
+    """Takes down what the layers of a model add with `add_loss`, in a list of its own for each thread.
+
+    Keras keeps one list a layer and clears it when the model is called. Replicas are traced in threads that take turns
+    in the middle of a forward pass (at every collective, such as synchronized BatchNormalization), so that one would
+    clear the other's entries.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._open = threading.local()
+        for layer in (model, *model._flatten_layers(include_self=False)):
+            layer.add_loss = partial(self._add, layer.path or layer.name)
+
+    def _add(self, layer: str, loss: Any) -> None:
+        entries = getattr(self._open, "entries", None)
+        if entries is not None:
+            entries.extend(Entry(layer, tf.convert_to_tensor(value)) for value in tf.nest.flatten(loss))
+
+    def collect(self, forward: Callable[[], Any]) -> tuple[Any, list[Entry]]:
+        """Runs a forward pass; returns its result and what was added in it."""
+        entries: list[Entry] = []
+        self._open.entries = entries
+        try:
+            return forward(), entries
+        finally:
+            self._open.entries = None
+
+
+class Objective:
+    """The loss of one model as shares of replicas; called in replica context.
+
+    Args:
+        model: Built; its layers' `add_loss` is taken over.
+        loss: Any reduction but none.
+        trained: The variables whose regularizers count.
+        replicas: Replicas that the shares are added up over.
+
+    Raises:
+        InvalidRequestError: The loss gives no single number.
+    """
+
+    def __init__(self, model: keras.Model, loss: keras.losses.Loss, trained: Sequence[keras.Variable], replicas: int):
+        if loss.reduction in (None, "none"):
+            raise InvalidRequestError(
+                [FieldFault("spec.loss.config.reduction", "must give one number to minimise, not one for each example")]
+            )
+        self.model = model
+        self._loss = loss
+        self._regularized = [variable for variable in trained if variable.regularizer is not None]
+        self._replicas = replicas
+        self._ledger = Ledger(model)
+        self._loss_kind: Kind | None = None
+        self._entry_kinds: dict[bool, list[Kind]] = {}
+
+    def __call__(
+        self, features: tf.Tensor, labels: tf.Tensor, total: int, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns this replica's share of the loss of a global batch, and the model's outputs.
+
+        Takes features [rows, ...] and labels [rows, ...] with a static number of rows, which may be 0, and the number
+        of rows of the global batch. The share is a scalar; the sum over the replicas is the loss.
+        """
+        outputs, entries = self._ledger.collect(lambda: self.model(features, training=training))
+        rows = features.shape[0]
+        share = self._loss_share(labels, outputs, rows, total)
+        kinds = self._entry_kinds.get(training, [Kind.MEAN] * len(entries))
+        for entry, kind in zip(entries, kinds, strict=True):
+            share += tf.cast(_part(entry.value, kind, rows, total), share.dtype)
+        for variable in self._regularized:
+            share += tf.cast(variable.regularizer(variable), share.dtype) / self._replicas
+        return share, outputs
+
+    def _loss_share(self, labels: tf.Tensor, outputs: tf.Tensor, rows: int, total: int) -> tf.Tensor:
+        values, mask = self._values(labels, outputs)
+        if values.shape.rank == 0:
+            return _part(values, self._loss_kind or Kind.MEAN, rows, total)
+        if mask is not None:
+            return self._masked_share(values, tf.cast(mask, values.dtype))
+        summed = tf.reduce_sum(values)
+        if self._loss.reduction == "sum":
+            return summed
+        return summed / (total * _elements_per_row(values))
+
+    def _values(self, labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The loss of each example, as `Loss.__call__` finds it before it reduces, and which of them count."""
+        masks = [getattr(outputs, "_keras_mask", None)]
+        values = self._loss.call(tf.cast(labels, self._loss.dtype), tf.cast(outputs, self._loss.dtype))
+        masks.append(getattr(values, "_keras_mask", None))
+        found = [tf.cast(mask, "bool") for mask in masks if mask is not None]
+        if not found:
+            return values, None
+        return values, found[0] if len(found) == 1 else found[0] & found[1]
+
+    def _masked_share(self, values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """The share of a loss of which only some values count: all replicas divide by how many count on all of them."""
+        mask = tf.reshape(mask, tf.concat([tf.shape(mask), tf.ones([values.shape.rank - mask.shape.rank], "int32")], 0))
+        summed = tf.reduce_sum(values * mask)
+        if self._loss.reduction == "sum":
+            return summed
+        count = tf.reduce_sum(mask)
+        if self._replicas > 1:
+            count = tf.distribute.get_replica_context().all_reduce("SUM", count)
+        return tf.math.divide_no_nan(summed, count * _elements_per_row(values) / _elements_per_row(mask))
+
+    def settle_kinds(self, features: tf.Tensor, labels: tf.Tensor) -> None:
+        """Finds out how the losses that are one number for a whole batch follow from those of its parts; runs eagerly.
+
+        Needed with several replicas only. Compares a batch with its two uneven parts, and leaves the model's state as
+        it was.
+
+        Args:
+            features: [rows, ...], as the model takes them; at least 3 rows.
+            labels: [rows, ...].
+
+        Raises:
+            InvalidRequestError: One is neither additive nor a mean, so that its value would depend on the number of
+                replicas.
+        """
+        state = [(variable, tf.identity(variable.value)) for variable in self.model.non_trainable_variables]
+        passes = {training: self._compare(features, labels, training) for training in (False, True)}
+        for variable, value in state:
+            variable.assign(value)
+        calm, active = passes[False], passes[True]
+        # Random layers make a pass in training mode differ from its parts: such a pass decides only what the other one
+        # lacks.
+        if [probe.name for probe in calm] == [probe.name for probe in active]:
+            active = calm
+        faults = [
+            FieldFault(
+                probe.field,
+                f"{probe.name} gives a loss for a whole batch that is neither the sum nor the mean over its "
+                "examples; it would depend on the number of replicas, so it needs cpu_replicas or gpus 1",
+            )
+            for probe in dict.fromkeys((*calm, *active))
+            if probe.kind is None
+        ]
+        if faults:
+            raise InvalidRequestError(faults)
+        for training, probes in ((False, calm), (True, active)):
+            self._entry_kinds[training] = [probe.kind for probe in probes if probe.kind and not probe.is_loss]
+            self._loss_kind = next((probe.kind for probe in probes if probe.is_loss), None)
+
+    def _compare(self, features: tf.Tensor, labels: tf.Tensor, training: bool) -> list["_Probe"]:
+        rows = features.shape[0]
+        cut = max(1, rows // 3)
+        whole, first, second = (
+            self._batch_losses(features[begin:end], labels[begin:end], training)
+            for begin, end in ((0, rows), (0, cut), (cut, rows))
+        )
+        return [
+            _Probe(name, is_loss, _kind(float(value), float(first[at][2]), float(second[at][2]), cut / rows))
+            for at, (name, is_loss, value) in enumerate(whole)
+        ]
+
+    def _batch_losses(
+        self, features: tf.Tensor, labels: tf.Tensor, training: bool
+    ) -> list[tuple[str, bool, tf.Tensor]]:
+        outputs, entries = self._ledger.collect(lambda: self.model(features, training=training))
+        found = [(f"layer {entry.layer!r}", False, entry.value) for entry in entries]
+        values, _ = self._values(labels, outputs)
+        if values.shape.rank == 0:
+            found.append((f"loss {self._loss.name!r}", True, values))
+        return found
+
+
+@dataclass(frozen=True)
+class _Probe:
+    name: str
+    is_loss: bool
+    kind: Kind | None
+
+    @property
+    def field(self) -> str:
+        return "spec.loss" if self.is_loss else "spec.model"
+
+
+def _kind(whole: float, first: float, second: float, share: float) -> Kind | None:
+    """The kind of a value that is `whole` for a batch, and `first` and `second` for its parts."""
+    tolerance = 1e-4 * max(abs(whole), abs(first), abs(second))
+    # What is 0 everywhere is a mean: Keras divides activity regularizers, the usual case, by the number of examples.
+    if abs(whole - (share * first + (1 - share) * second)) <= tolerance:
+        return Kind.MEAN
+    if abs(whole - (first + second)) <= tolerance:
+        return Kind.ADDITIVE
+    return None
+
+
+def _part(value: tf.Tensor, kind: Kind, rows: int, total: int) -> tf.Tensor:
+    """What a replica with `rows` of `total` examples adds to a loss that is one number for a batch."""
+    if rows == total or kind is Kind.ADDITIVE:
+        return value
+    # A mean over no rows is not a number.
+    return tf.math.multiply_no_nan(value, tf.constant(rows / total, value.dtype))
+
+
+def _elements_per_row(values: tf.Tensor) -> tf.Tensor | int:
+    """How many elements a row of [rows, ...] has, also when there is no row."""
+    per_row = values.shape[1:].num_elements()
+    return tf.cast(tf.reduce_prod(tf.shape(values)[1:]), values.dtype) if per_row is None else per_row

@@ -84,7 +84,6 @@ class Scheduler:
         self._seen_at: dict[tuple[str, int, str], float] = {}
         self._stops_sent: set[tuple[str, int]] = set()
         self._taken_count = 0
-        self._hurried = threading.Event()
 
     def adopt(self) -> None:
         """Takes over what an earlier server left; before the first tick."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from gradloom.errors import FieldFault, InvalidRequestError
 
-MAX_FAULTS: Final = 200
+MAX_FAULTS: Final = 100
 """More faults than this are counted, not told: the answer must fit a gRPC trailer."""
 WHOLE: Final = "job"
 """The field of a fault of the document as a whole."""
@@ -73,6 +73,10 @@ class Faults:
             self._faults.append(FieldFault(field or WHOLE, description))
         else:
             self._untold += 1
+
+    def did_you_mean(self, name: str, known: Collection[str]) -> str:
+        """As the function; nothing once MAX_FAULTS are noted, because looking for a name costs more than the rest."""
+        return did_you_mean(name, known) if len(self._faults) < MAX_FAULTS else ""
 
     def extend(self, faults: Collection[FieldFault]) -> None:
         """Notes several faults."""

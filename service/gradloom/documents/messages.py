@@ -15,7 +15,7 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gradloom.documents.text import Plain
-from gradloom.faults import WHOLE, Faults, child, did_you_mean, shown
+from gradloom.faults import WHOLE, Faults, child, shown
 from gradloom.v1 import job_pb2, spec_pb2
 
 MAX_EXACT_INTEGER: Final = 1 << 53
@@ -77,7 +77,7 @@ def _fill(message: Message, value: Plain, path: str, faults: Faults) -> None:
         field = fields.get(key)
         if field is None:
             known = [known.name for known in message.DESCRIPTOR.fields]
-            faults.add(child(path, key), f"is not a field of {message.DESCRIPTOR.name}{did_you_mean(key, known)}")
+            faults.add(child(path, key), f"is not a field of {message.DESCRIPTOR.name}{faults.did_you_mean(key, known)}")
             continue
         if field.name in seen:
             faults.add(child(path, key), f"is given twice, as {field.name} and {field.json_name}")
@@ -163,7 +163,7 @@ def _enum(enum: EnumDescriptor, value: Plain, path: str, faults: Faults) -> int 
         return enum.values_by_name[value].number
     if isinstance(value, int) and not isinstance(value, bool) and value != 0 and value in enum.values_by_number:
         return value
-    hint = did_you_mean(value, names) if isinstance(value, str) else ""
+    hint = faults.did_you_mean(value, names) if isinstance(value, str) else ""
     faults.add(path, f"must be one of {', '.join(names)}; got {shown(value)}{hint}")
     return None
 

@@ -1,0 +1,227 @@
+"""A component's type, keys and values against the catalogue; nothing here constructs anything.
+
+The walk also gives back the value with every nested component rewritten to what the catalogue says of it, which is how
+`keras_config` reaches Keras: a `module` of the spec's own never does.
+"""
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gradloom.catalogue import Catalogue, Entry, Parameter
+from gradloom.errors import FieldFault
+from gradloom.faults import Faults, child, shown
+from gradloom.spec.paths import resolve_within
+
+MAX_INTEGER: Final = 2**31 - 1
+"""Sizes, counts and seeds beyond it are refused: no layer can be so large, and TensorFlow's indices are 32 bits wide."""
+MAX_EXACT: Final = 2**53
+MAX_NESTING: Final = 24
+
+NAME_PATTERN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+NAME_RULE: Final = "must match [A-Za-z][A-Za-z0-9_]{0,63}"
+
+_COMPONENT_KEYS: Final = frozenset({"type", "class_name", "config", "module", "registered_name", "name"})
+# What Keras writes beside a component and nothing of ours reads.
+_IGNORED_KEYS: Final = frozenset({"build_config", "compile_config", "shared_object_id", "inbound_nodes"})
+_DTYPES: Final = frozenset(
+    {"float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "string"}
+)
+_PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "float": (int, float),
+    "int": (int,),
+    "bool": (bool,),
+    "string": (str,),
+    "list": (list,),
+}
+_TYPE_RULES: Final = {
+    "float": "a number",
+    "int": "an integer",
+    "bool": "true or false",
+    "string": "a string",
+    "list": "a list",
+}
+
+
+@dataclass(frozen=True)
+class ComponentChecker:
+    """Checks components against a catalogue; notes what it finds in `faults`."""
+
+    catalogue: Catalogue
+    data_roots: Sequence[str]
+    faults: Faults
+
+    def entry(self, kind: str, name: str, field: str) -> Entry | None:
+        """The catalogue's entry, or None after noting that there is none."""
+        entry = self.catalogue.get(kind, name)
+        if entry is None:
+            words = kind.replace("_", " ")
+            if not name:
+                self.faults.add(field, f"is required: the {words}'s type")
+            else:
+                hint = self.faults.did_you_mean(name, self.catalogue.names(kind))
+                self.faults.add(field, f"must be a {words} of the catalogue; got {shown(name)}{hint}")
+        return entry
+
+    def config(self, entry: Entry, config: Mapping[str, Any], field: str, depth: int = 0) -> dict[str, Any]:
+        """Checks a component's config; returns it with nested components rewritten."""
+        checked: dict[str, Any] = {}
+        for key, value in config.items():
+            parameter = entry.by_name.get(key)
+            if parameter is None:
+                hint = self.faults.did_you_mean(key, entry.by_name)
+                self.faults.add(child(field, key), f"is not a parameter of {entry.type}{hint}")
+            else:
+                checked[key] = self._value(parameter, value, child(field, key), depth)
+        for parameter in entry.parameters:
+            if parameter.required and parameter.name not in config:
+                self.faults.add(child(field, parameter.name), f"is required by {entry.type}")
+        return checked
+
+    def nested(self, kind: str, value: Mapping[str, Any], field: str, depth: int = 0) -> dict[str, Any]:
+        """Checks a nested `{type, config}` or `{class_name, config}`; returns it as Keras would have written it."""
+        if depth > MAX_NESTING:
+            self.faults.add(field, f"must hold at most {MAX_NESTING} components within each other")
+            return {}
+        for key in value:
+            if key not in _COMPONENT_KEYS and key not in _IGNORED_KEYS:
+                hint = self.faults.did_you_mean(key, ["type", "config"])
+                self.faults.add(child(field, key), f"is not a key of a component, which has type and config{hint}")
+        entry = self._named_entry(kind, value, field)
+        config = value.get("config")
+        if config is not None and not isinstance(config, Mapping):
+            self.faults.add(child(field, "config"), f"must be a mapping; got {shown(config)}")
+            return {}
+        if entry is None:
+            return {}
+        return serialized(entry, self.config(entry, config or {}, child(field, "config"), depth + 1))
+
+    def _named_entry(self, kind: str, value: Mapping[str, Any], field: str) -> Entry | None:
+        module = value.get("module")
+        if module is not None and not is_known_module(module):
+            self.faults.add(
+                child(field, "module"),
+                f"must be left out or Keras's own: nothing in a spec names a module to import; got {shown(module)}",
+            )
+            return None
+        key = "type" if "type" in value else "class_name"
+        name = value.get(key, "")
+        registered = value.get("registered_name")
+        if isinstance(registered, str) and ">" in registered:
+            key, name = "registered_name", registered
+        if not isinstance(name, str):
+            self.faults.add(child(field, key), f"must be a string; got {shown(name)}")
+            return None
+        # An activation may be a layer with parameters, such as LeakyReLU.
+        if kind == "activation" and self.catalogue.get(kind, name) is None and self.catalogue.get("layer", name):
+            kind = "layer"
+        return self.entry(kind, name, child(field, key))
+
+    def _value(self, parameter: Parameter, value: Any, field: str, depth: int) -> Any:
+        if value is None:
+            if parameter.required or parameter.default is not None:
+                self.faults.add(field, "must not be null")
+            return None
+        if isinstance(value, int | float) and not isinstance(value, bool) and not self._number(value, field):
+            return value
+        if parameter.component_kind is not None:
+            return self._component(parameter, value, field, depth)
+        expected = _PYTHON_TYPES.get(parameter.value_type)
+        is_bool = isinstance(value, bool)
+        if expected is not None and (not isinstance(value, expected) or (is_bool and bool not in expected)):
+            self.faults.add(field, f"must be {_TYPE_RULES[parameter.value_type]}; got {shown(value)}")
+            return value
+        if parameter.is_path and isinstance(value, str):
+            return self._path(value, field)
+        self._entries(value, field)
+        return value
+
+    def _number(self, value: float, field: str) -> bool:
+        if not math.isfinite(value):
+            self.faults.add(field, f"must be a finite number; got {value}")
+            return False
+        if isinstance(value, int) and abs(value) > MAX_EXACT:
+            self.faults.add(field, f"must lie between -2^53 and 2^53; got {shown(value)}")
+            return False
+        return True
+
+    def _entries(self, value: Any, field: str) -> None:
+        """Checks a value that is no component, and every entry of a list, however deep."""
+        pending = [(value, field)]
+        while pending:
+            value, field = pending.pop()
+            if isinstance(value, Mapping):
+                self.faults.add(field, f"takes no component and no mapping; got {shown(dict(value))}")
+            elif isinstance(value, list):
+                pending.extend((entry, child(field, position)) for position, entry in reversed(list(enumerate(value))))
+            elif isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            elif self._number(value, field) and isinstance(value, int) and abs(value) > MAX_INTEGER:
+                self.faults.add(field, f"must lie between -(2^31 - 1) and 2^31 - 1; got {shown(value)}")
+
+    def _path(self, value: str, field: str) -> str:
+        resolved = resolve_within(value, self.data_roots)
+        if isinstance(resolved, FieldFault):
+            self.faults.add(field, resolved.description)
+            return value
+        return os.fspath(resolved)
+
+    def _component(self, parameter: Parameter, value: Any, field: str, depth: int) -> Any:
+        kind = parameter.component_kind
+        assert kind is not None
+        if parameter.value_type == "list":
+            if not isinstance(value, list):
+                self.faults.add(field, f"must be a list of {kind}s; got {shown(value)}")
+                return value
+            return [self._one(kind, entry, child(field, i), depth) for i, entry in enumerate(value)]
+        if parameter.value_type == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        return self._one(kind, value, field, depth)
+
+    def _one(self, kind: str, value: Any, field: str, depth: int) -> Any:
+        if isinstance(value, Mapping):
+            rewritten = self.nested(kind, value, field, depth)
+            if kind == "dtype_policy" and rewritten:
+                name = rewritten["config"].get("name")
+                self._dtype(name, child(child(field, "config"), "name"))
+            return rewritten
+        if kind == "dtype_policy" and isinstance(value, str):
+            self._dtype(value, field)
+        elif isinstance(value, str) and kind not in ("schedule", "layer"):
+            self.entry(kind, value, field)
+        else:
+            number = "a number or " if kind == "schedule" else ""
+            named = "" if kind in ("schedule", "layer") else " or its name"
+            words = kind.replace("_", " ")
+            self.faults.add(
+                field, f"must be {number}a component {{type, config}} of kind {words}{named}; got {shown(value)}"
+            )
+        return value
+
+    def _dtype(self, name: Any, field: str) -> None:
+        if name not in _DTYPES:
+            known = "float32, float64, an integer type, bool or string"
+            self.faults.add(field, f"must be {known}: precision is not a matter of single layers; got {shown(name)}")
+
+
+def is_known_module(module: Any) -> bool:
+    """Whether a `module` key is one that Keras or we would have written for a class; it is not imported in either case."""
+    if not isinstance(module, str):
+        return False
+    # Keras's operations have names of layers but other arguments.
+    ours = module == "keras" or module.startswith(("keras.", "gradloom.components"))
+    return (ours and not module.startswith("keras.src.ops")) or module == "builtins"
+
+
+def serialized(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A component as Keras writes it, by the catalogue's own words."""
+    package, _, name = entry.type.rpartition(">")
+    if package:
+        return {"module": None, "class_name": name, "config": dict(config), "registered_name": entry.type}
+    module, _, name = entry.origin.rpartition(".")
+    if name == "Input":
+        name = "InputLayer"
+    return {"module": module, "class_name": name, "config": dict(config), "registered_name": None}

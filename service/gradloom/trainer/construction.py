@@ -1,0 +1,122 @@
+"""Components from their descriptions: types through the catalogue alone, values by constructing, faults with their field."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import keras
+
+from gradloom import components
+from gradloom.catalogue import Catalogue, Entry, Parameter
+from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.faults import child, did_you_mean, shown
+from gradloom.spec.numbers import struct_to_config
+from gradloom.spec.paths import resolve_within
+from gradloom.v1 import spec_pb2
+
+MAX_MESSAGE_CHARACTERS: Final = 600
+
+_NO_CONSTRUCTOR_NAME: Final = frozenset({"initializer", "regularizer", "constraint", "activation", "dtype_policy"})
+
+
+def build_component(kind: str, component: spec_pb2.Component, field: str, data_roots: tuple[str, ...] = ()) -> Any:
+    """Constructs a component of a spec.
+
+    `field` is where it stands, such as `spec.loss`; `data_roots` are where its path parameters may point to.
+    Raises InvalidRequestError with the field when the type is not one of that kind or the constructor refuses.
+    """
+    entry = resolve(kind, component.type, child(field, "type"))
+    config = struct_to_config(component.config, entry)
+    if component.name and kind not in _NO_CONSTRUCTOR_NAME:
+        config["name"] = component.name
+    return construct(entry, config, field, data_roots)
+
+
+def resolve(kind: str, name: str, field: str) -> Entry:
+    """The catalogue's entry; raises InvalidRequestError when there is none."""
+    catalogue = Catalogue.load()
+    entry = catalogue.get(kind, name)
+    if entry is None:
+        hint = did_you_mean(name, catalogue.names(kind))
+        raise refusal(field, f"must be a {kind.replace('_', ' ')} of the catalogue; got {shown(name)}{hint}")
+    return entry
+
+
+def construct(entry: Entry, config: Mapping[str, Any], field: str, data_roots: tuple[str, ...] = ()) -> Any:
+    """Constructs an entry's object from Python values, nested components first.
+
+    By arguments, not by `from_config`: that wants every key in some classes (Rescaling) and imports what it reads in others.
+    """
+    config_field = child(field, "config")
+    arguments: dict[str, Any] = {}
+    for key, value in config.items():
+        parameter = entry.by_name.get(key)
+        if parameter is None:
+            hint = did_you_mean(key, entry.by_name)
+            raise refusal(child(config_field, key), f"is not a parameter of {entry.type}{hint}")
+        arguments[key] = _argument(value, parameter, child(config_field, key), data_roots)
+    with refusing(field):
+        return _class_of(entry)(**arguments)
+
+
+def _argument(value: Any, parameter: Parameter, field: str, data_roots: tuple[str, ...]) -> Any:
+    kind = parameter.component_kind
+    if parameter.is_path and isinstance(value, str):
+        problem = resolve_within(value, data_roots)
+        if isinstance(problem, FieldFault):
+            raise refusal(field, problem.description)
+        return os.fspath(problem)
+    if kind is None:
+        if isinstance(value, dict) and ("class_name" in value or "type" in value):
+            raise refusal(field, f"takes no component; got {shown(value)}")
+        return value
+    if isinstance(value, list):
+        return [_nested(kind, entry, child(field, position), data_roots) for position, entry in enumerate(value)]
+    return _nested(kind, value, field, data_roots)
+
+
+def _nested(kind: str, value: Any, field: str, data_roots: tuple[str, ...]) -> Any:
+    """A nested component, `{type, config}` or Keras's `{class_name, config}`, or a name such as `relu`; numbers as they are."""
+    if isinstance(value, dict):
+        key = "type" if "type" in value else "class_name"
+        # An activation may be a layer with parameters, such as LeakyReLU.
+        kinds = (kind, "layer") if kind == "activation" else (kind,)
+        name = str(value.get(key, ""))
+        found = next((k for k in kinds if Catalogue.load().get(k, name) is not None), kind)
+        return construct(resolve(found, name, child(field, key)), value.get("config") or {}, field, data_roots)
+    if isinstance(value, str) and kind == "activation":
+        return getattr(keras.activations, resolve(kind, value, field).type)
+    if isinstance(value, str) and kind not in ("dtype_policy", "schedule"):
+        return construct(resolve(kind, value, field), {}, field, data_roots)
+    return value
+
+
+def _class_of(entry: Entry) -> Callable[..., Any]:
+    """The class, by the catalogue's own origin: `keras.layers.Dense` or `gradloom.components.LayerNormalization`."""
+    package, *path = entry.origin.removeprefix("gradloom.").split(".")
+    found: Any = {"keras": keras, "components": components}[package]
+    for name in path:
+        found = getattr(found, name)
+    return found
+
+
+def refusal(field: str, description: str) -> InvalidRequestError:
+    """One fault as an exception."""
+    return InvalidRequestError([FieldFault(field, description)])
+
+
+@contextmanager
+def refusing(field: str):  # type: ignore[no-untyped-def]
+    """Turns whatever Keras raises for a bad value into an InvalidRequestError at this field."""
+    try:
+        yield
+    except (InvalidRequestError, MemoryError):
+        raise
+    except Exception as error:
+        raise refusal(field, f"is refused by Keras: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[:MAX_MESSAGE_CHARACTERS] + "..."

@@ -1,0 +1,163 @@
+"""Spec to Keras objects: the model, its loss, its metrics, the optimizers and their schedules.
+
+Everything is named, so that variable paths do not depend on what else the process has built.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from gradloom.errors import InvalidRequestError
+from gradloom.faults import Faults, child, did_you_mean, shown
+from gradloom.spec.defaults import with_defaults
+from gradloom.spec.numbers import struct_to_config
+from gradloom.trainer.construction import build_component, construct, refusal, refusing, resolve
+from gradloom.trainer.serialized_models import model_from_json
+from gradloom.v1 import spec_pb2
+
+__all__ = [
+    "build_component",
+    "build_learning_rate",
+    "build_loss",
+    "build_metrics",
+    "build_model",
+    "build_optimizer",
+    "variable_paths",
+]
+
+
+def build_model(spec: spec_pb2.JobSpec, data_roots: Sequence[str] = ()) -> keras.Model:
+    """Builds the model of a spec, with its variables, from the spec's seed; call it under the strategy's scope.
+
+    Sets the process's random seed, dtype policy and image data format, so that neither a `keras.json` on the machine nor what
+    was built before changes the result. Raises InvalidRequestError with the field of what Keras refuses.
+    """
+    spec = with_defaults(spec, seed=0)
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.utils.set_random_seed(spec.training.seed)
+    if spec.model.keras_config:
+        return model_from_json(spec.model, tuple(data_roots))
+    return _model_from_layers(spec.model, tuple(data_roots))
+
+
+def _model_from_layers(model: spec_pb2.ModelSpec, data_roots: tuple[str, ...]) -> keras.Model:
+    faults = Faults()
+    layers = []
+    for position, layer in enumerate(model.layers):
+        field = child("spec.model.layers", position)
+        try:
+            layers.append(_build_layer(layer, field, data_roots))
+        except InvalidRequestError as error:
+            faults.extend(error.faults)
+    faults.raise_any()
+    tensors: dict[str, Any] = {}
+    inputs = []
+    previous = None
+    for position, (layer, built) in enumerate(zip(model.layers, layers, strict=True)):
+        field = child("spec.model.layers", position)
+        if _is_input(layer):
+            inputs.append(built)
+            tensors[layer.name] = built
+        else:
+            tensors[layer.name] = _call(built, layer, previous, tensors, field)
+        previous = layer.name
+    outputs = [_tensor(name, tensors, child("spec.model.outputs", i)) for i, name in enumerate(model.outputs)]
+    with refusing("spec.model"):
+        return keras.Model(
+            inputs[0] if len(inputs) == 1 else inputs, outputs[0] if len(outputs) == 1 else outputs, name=model.name
+        )
+
+
+def _is_input(layer: spec_pb2.LayerSpec) -> bool:
+    return layer.type in ("Input", "InputLayer")
+
+
+def _build_layer(layer: spec_pb2.LayerSpec, field: str, data_roots: tuple[str, ...]) -> Any:
+    entry = resolve("layer", layer.type, child(field, "type"))
+    config = struct_to_config(layer.config, entry)
+    config["name"] = layer.name
+    if _is_input(layer) and config.get("batch_shape") is not None:
+        config["shape"] = config.pop("batch_shape")[1:]
+    return construct(entry, config, field, data_roots)
+
+
+def _call(built: Any, layer: spec_pb2.LayerSpec, previous: str | None, tensors: dict[str, Any], field: str) -> Any:
+    if layer.inputs:
+        names = list(layer.inputs)
+    elif previous is not None:
+        names = [previous]
+    else:
+        raise refusal(field, "must be an Input: it is the first layer")
+    arguments = [_tensor(name, tensors, child(child(field, "inputs"), i)) for i, name in enumerate(names)]
+    with refusing(field):
+        output = built(arguments[0] if len(arguments) == 1 else arguments)
+    if not isinstance(output, keras.KerasTensor):
+        raise refusal(field, f"must have one output; {layer.type} as configured has several")
+    return output
+
+
+def _tensor(name: str, tensors: dict[str, Any], field: str) -> Any:
+    if name not in tensors:
+        raise refusal(field, f"must name a layer before this one; got {shown(name)}{did_you_mean(name, tensors)}")
+    return tensors[name]
+
+
+def build_loss(spec: spec_pb2.JobSpec) -> Any:
+    """The loss object of the model's output."""
+    return build_component("loss", spec.loss, "spec.loss")
+
+
+def build_metrics(spec: spec_pb2.JobSpec) -> list[Any]:
+    """New metric objects, in the spec's order; raises InvalidRequestError when two have one name."""
+    metrics: list[Any] = []
+    for position, component in enumerate(spec.metrics):
+        field = child("spec.metrics", position)
+        metric = build_component("metric", component, field)
+        if metric.name in [other.name for other in metrics]:
+            raise refusal(field, f"must have a name of its own; {shown(metric.name)} is taken: give it a `name`")
+        metrics.append(metric)
+    return metrics
+
+
+def build_optimizer(group: spec_pb2.VariableGroup, field: str) -> Any:
+    """The optimizer of a group that is not frozen, with the group's learning-rate schedule where it has one.
+
+    `field` is the group's, such as `spec.variable_groups[0]`. The optimizer has no variables yet.
+    """
+    component = spec_pb2.Component()
+    component.CopyFrom(group.optimizer)
+    entry = resolve("optimizer", component.type, f"{field}.optimizer.type")
+    config = struct_to_config(component.config, entry)
+    if component.name:
+        config["name"] = component.name
+    # Keras names slots after the optimizer: two Adams of two groups must differ.
+    config.setdefault("name", f"{group.name}_{entry.type}".lower())
+    if group.HasField("learning_rate"):
+        config["learning_rate"] = build_learning_rate(group.learning_rate, f"{field}.learning_rate")
+    return construct(entry, config, f"{field}.optimizer")
+
+
+def build_learning_rate(component: spec_pb2.Component, field: str) -> Any:
+    """A learning-rate schedule; called with the number of updates made so far."""
+    return build_component("schedule", component, field)
+
+
+def variable_paths(model: keras.Model) -> list[tuple[str, Any]]:
+    """Every variable of the model, in its order, with its path below the model's name.
+
+    Keras puts the model's name before the path or not, depending on how the model was made; and two layers of two nested
+    models may share a path, as far as Keras is concerned. Here a path starts with the name of the model's own layer.
+    """
+    owners = {id(variable): layer for layer in model.layers for variable in layer.variables}
+    return [(_relative_path(model, owners.get(id(variable)), variable), variable) for variable in model.variables]
+
+
+def _relative_path(model: keras.Model, layer: Any, variable: Any) -> str:
+    path = str(variable.path)
+    if layer is None:
+        return path.removeprefix(f"{model.name}/")
+    if path.startswith(f"{model.name}/{layer.name}/"):
+        path = path.removeprefix(f"{model.name}/")
+    return path if path.startswith(f"{layer.name}/") else f"{layer.name}/{path}"

@@ -26,7 +26,7 @@ def project_of(parent: str) -> str:
         case ["projects", project] if ID_PATTERN.fullmatch(project):
             return project
     raise refused(
-        "parent", f"must be projects/{{project}}, the id {ID_RULE.removeprefix('must ')}; got {shown(parent)}"
+        "parent", f"must be projects/{{project}}, where the id {ID_RULE}; got {shown(parent)}"
     )
 
 
@@ -37,7 +37,7 @@ def job_name(name: str, field: str = "name") -> JobName:
     try:
         return JobName.parse(name)
     except ValueError:
-        rule = f"must be projects/{{project}}/jobs/{{job_id}}, each id {ID_RULE.removeprefix('must ')}"
+        rule = f"must be projects/{{project}}/jobs/{{job_id}}, where each id {ID_RULE}"
         raise refused(field, f"{rule}; got {shown(name)}") from None
 
 

@@ -1,19 +1,33 @@
-"""The scheduler in a thread of its own, woken by whatever changes a job."""
+"""The scheduler's thread: a tick whenever a job changed, and a few a second in any case."""
 
 import asyncio
+import logging
 import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
 
 from gradloom.jobs.events import Hub
 from gradloom.jobs.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 0.2
+BURST_SECONDS: Final = 0.02
+"""Changes that come closer together share a tick."""
+FAILED_TICK_SECONDS: Final = 1.0
 
 
 class SchedulerThread:
     """Runs a scheduler between `start` and `drain`; used in the event loop."""
 
-    def __init__(self, scheduler: Scheduler, hub: Hub):
+    def __init__(self, scheduler: Scheduler, hub: Hub, clock: Callable[[], datetime] = lambda: datetime.now(UTC)):
         self._scheduler = scheduler
         self._hub = hub
-        self._thread = threading.Thread(target=scheduler.run, name="scheduler")
+        self._clock = clock
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scheduler")
         self._waker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -26,23 +40,28 @@ class SchedulerThread:
         if self._waker is None:
             return
         self._waker.cancel()
-        self._scheduler.stop()
+        self._stopping.set()
+        self._woken.set()
         await asyncio.to_thread(self._thread.join)
 
-    async def drain(self, timeout_seconds: float, hurry: asyncio.Event) -> None:
-        """Stops, then ends every attempt; sooner once `hurry` is set."""
+    async def drain(self, timeout_seconds: float, is_hurried: Callable[[], bool]) -> None:
+        """Stops, then ends every attempt."""
         await self.stop()
-        hurrying = asyncio.create_task(self._hurry(hurry))
-        try:
-            await asyncio.to_thread(self._scheduler.drain, timeout_seconds)
-        finally:
-            hurrying.cancel()
-
-    async def _hurry(self, hurry: asyncio.Event) -> None:
-        await hurry.wait()
-        self._scheduler.hurry()
+        await asyncio.to_thread(self._scheduler.drain, timeout_seconds, is_hurried)
 
     async def _wake_on_changes(self) -> None:
         with self._hub.watch() as watcher:
             while await watcher.wait():
-                self._scheduler.wake()
+                self._woken.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                self._scheduler.tick(self._clock())
+            except Exception:
+                # Such as a disk that is full: the next tick begins with the store again, so nothing is lost.
+                log.exception("A tick of the scheduler failed")
+                self._stopping.wait(FAILED_TICK_SECONDS)
+            self._stopping.wait(BURST_SECONDS)
+            self._woken.wait(TICK_SECONDS)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ async def serve(settings: Settings) -> None:
                 _say(settings, server.addresses)
                 await signals.stop.wait()
                 log.info("Draining: running jobs go back to the queue; a second signal hurries")
-                await server.drain(settings.drain_timeout, signals.hurry)
+                await server.drain(settings.drain_timeout, signals.hurry.is_set)
                 log.info("Drained")
     except (DataDirectoryInUseError, StoreUnusableError, ListenError) as error:
         raise StartError(str(error)) from error
@@ -97,11 +97,11 @@ class _Server:
     training: TrainingServicer
     scheduling: SchedulerThread
 
-    async def drain(self, timeout_seconds: float, hurry: asyncio.Event) -> None:
+    async def drain(self, timeout_seconds: float, is_hurried: Callable[[], bool]) -> None:
         """Takes no more work and ends every stream; returns once no attempt runs. Trainers may report until then."""
         self.health.stop_serving()
         self.training.drain()
-        await self.scheduling.drain(timeout_seconds, hurry)
+        await self.scheduling.drain(timeout_seconds, is_hurried)
 
 
 @asynccontextmanager

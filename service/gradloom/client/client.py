@@ -224,7 +224,10 @@ class Client:
         missing = [(artifact, target) for artifact, target in placed if not holds(target, artifact)]
         occupied = [str(target) for _, target in missing if target.exists()]
         if occupied and not overwrite:
-            raise FileExistsError(f"already there with other contents: {', '.join(occupied)}")
+            raise FileExistsError(
+                f"{', '.join(occupied[:3])}{', ...' if len(occupied) > 3 else ''}: there already, with other contents; "
+                "nothing was fetched. Choose another directory, or overwrite"
+            )
         total_bytes = sum(artifact.size_bytes for artifact, _ in missing)
         done_bytes = 0
 

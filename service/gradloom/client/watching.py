@@ -89,33 +89,38 @@ class SilentView(PlainView):
 
 
 class LiveView:
-    """Lines that stay above a bar that moves, on a terminal."""
+    """Lines that stay above a bar that moves and a line of scalars, on a terminal."""
 
     def __init__(self, stream: Any):
         """Shows nothing yet; `stream` is the terminal."""
         from rich.console import Console
+        from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         # No markup and no emoji codes: names and messages come from users.
         self._console = Console(file=stream, markup=False, emoji=False, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TextColumn("{task.fields[counts]}", markup=False),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[scalars]}", markup=False),
+        )
+        self._task: TaskID | None = None
+        self._scalars = ""
+        self._live = Live(
+            get_renderable=self._shown,
             console=self._console,
             transient=True,
             refresh_per_second=5,
+            vertical_overflow="crop",
         )
-        self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def event(self, line: str) -> None:
         """Writes the line above the bar."""
@@ -127,17 +132,24 @@ class LiveView:
         epoch = f"epoch {progress.epoch}/{progress.epochs}" if progress.epoch else ""
         step = f"step {progress.global_step}/{progress.total_steps}" if progress.total_steps else ""
         speed = f"{progress.examples_per_second:,.0f} examples/s" if progress.examples_per_second else ""
-        shown: dict[str, Any] = {
+        moved: dict[str, Any] = {
             "description": _activity(job),
             "total": progress.total_steps or None,
             "completed": progress.global_step,
             "counts": "  ".join(part for part in (epoch, step, speed) if part),
-            "scalars": text.scalars(progress.scalars),
         }
         if self._task is None:
-            self._task = self._bar.add_task(**shown)
+            self._task = self._bar.add_task(**moved)
         else:
-            self._bar.update(self._task, **shown)
+            self._bar.update(self._task, **moved)
+        self._scalars = text.scalars(progress.scalars)
+
+    def _shown(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        bar = self._bar.get_renderable()
+        return Group(bar, Text(self._scalars, no_wrap=True, overflow="ellipsis")) if self._scalars else bar
 
 
 def _activity(job: job_pb2.Job) -> str:

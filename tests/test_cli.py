@@ -1,0 +1,453 @@
+"""The command line as a shell, a pipe and a person at a terminal meet it."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gradloom.client import text
+from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.v1 import job_pb2, service_pb2
+from tests.training_service import LOST, Played, Serving, Watch, serve
+
+NAME = "projects/default/jobs/digits"
+PROGRAM = (sys.executable, "-c", "from gradloom.client.cli import cli; cli(prog_name='gradloom')")
+JOB_FILE = "display_name: digits\nspec:\n  training: {epochs: 2}\n"
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    running = serve(Played())
+    running.played.held.set()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def played(serving: Serving) -> Played:
+    return serving.played
+
+
+def gradloom(serving: Serving | None, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a process of its own, its output piped."""
+    server = serving.address if serving else "127.0.0.1:1"
+    environment = os.environ | {"GRADLOOM_SERVER": server, "TZ": "UTC", "PYTHONWARNINGS": "error"}
+    settings: dict[str, object] = {"capture_output": True, "text": True, "env": environment, "timeout": 60} | options
+    return subprocess.run([*PROGRAM, *arguments], check=False, **settings)  # type: ignore[call-overload,no-any-return]
+
+
+class Terminal:
+    """A command at a pseudo-terminal of 110 columns."""
+
+    def __init__(self, serving: Serving, *arguments: str, **environment: str):
+        self._controller, device = pty.openpty()
+        variables = {"GRADLOOM_SERVER": serving.address, "TERM": "xterm", "COLUMNS": "110", "TZ": "UTC"} | environment
+        self.process = subprocess.Popen(
+            [*PROGRAM, *arguments], stdin=device, stdout=device, stderr=device, env=os.environ | variables
+        )
+        os.close(device)
+        self.shown = ""
+
+    def read_until(self, wanted: str) -> str:
+        """Reads until `wanted` is on the screen; fails when the command ends before."""
+        while wanted not in self.shown:
+            assert self._read(), f"{wanted!r} never came: {self.shown!r}"
+        return self.shown
+
+    def read_to_end(self) -> str:
+        """Reads everything until the command has ended."""
+        while self._read():
+            pass
+        self.process.wait(30)
+        os.close(self._controller)
+        return self.shown
+
+    def _read(self) -> bool:
+        try:
+            read = os.read(self._controller, 4096)
+        except OSError:  # EIO: the command has ended.
+            return False
+        self.shown += read.decode()
+        return bool(read)
+
+
+def job(state: int = job_pb2.Job.QUEUED, **fields: object) -> job_pb2.Job:
+    made = job_pb2.Job(name=NAME, uid="u-1", display_name="digits, small", state=state, **fields)
+    made.create_time.FromSeconds(1_790_000_000)
+    made.update_time.FromSeconds(1_790_000_000)
+    return made
+
+
+def training(**scalars: float) -> job_pb2.Progress:
+    return job_pb2.Progress(
+        phase=job_pb2.Progress.TRAINING,
+        attempt=1,
+        epoch=1,
+        epochs=2,
+        global_step=50,
+        total_steps=100,
+        examples_per_second=12345.6,
+        scalars=scalars,
+    )
+
+
+def failed_job() -> job_pb2.Job:
+    error = job_pb2.JobError(
+        exception_type="gradloom.errors.InvalidRequestError",
+        message="1 fault",
+        field_faults=[job_pb2.FieldFault(field="spec.loss.type", description='unknown: "Crossentropy"')],
+        log_lines=["building the model", "Traceback: \x1b[2Jboom"],
+    )
+    return job(
+        job_pb2.Job.FAILED, state_reason=job_pb2.Job.SPEC_REFUSED, state_message="the trainer refused it", error=error
+    )
+
+
+def succeeded_job() -> job_pb2.Job:
+    export = job_pb2.Export(
+        model="m", version=1, path="/data/m/1", proof_examples=64, largest_difference=4.8e-7, absolute_tolerance=1e-5
+    )
+    return job(job_pb2.Job.SUCCEEDED, export=export, progress=training(val_accuracy=0.91, loss=0.25))
+
+
+def life(last: job_pb2.Job) -> list[Watch]:
+    """What WatchJob tells of a job of one reported epoch."""
+    running = job(job_pb2.Job.RUNNING, progress=training(loss=0.5, accuracy=0.8))
+    messages = [Watch(job=job(), cursor="1"), Watch(job=running, cursor="2"), Watch(job=running, cursor="2")]
+    events = (
+        job_pb2.Event(number=2, kind=job_pb2.Event.STATE_CHANGED, state=job_pb2.Job.RUNNING),
+        job_pb2.Event(number=3, kind=job_pb2.Event.EPOCH_ENDED, epoch=1, scalars={"val_loss": 0.4, "loss": 0.5}),
+        job_pb2.Event(number=4, kind=job_pb2.Event.STATE_CHANGED, state=last.state, reason=last.state_reason),
+    )
+    messages += [Watch(job=running, event=event, cursor=str(event.number)) for event in events]
+    messages[-1].job.CopyFrom(last)
+    return messages
+
+
+def test_version_and_help_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from gradloom.client.cli import cli; cli(sys.argv[1:], standalone_mode=False);"
+        "print([m for m in ('grpc', 'google.protobuf', 'rich', 'ruamel.yaml') if m in sys.modules])"
+    )
+    for argument in ("version", "--help"):
+        done = subprocess.run([sys.executable, "-c", code, argument], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_submit_prints_the_name_to_the_pipe_and_the_next_steps_to_the_person(serving: Serving, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB_FILE)
+    done = gradloom(serving, "submit", str(tmp_path / "job.yaml"), "--job-id", "digits")
+    assert (done.returncode, done.stdout) == (0, f"{NAME}\n")
+    for command in ("watch", "logs -f", "cancel"):
+        assert f"gradloom {command} digits" in done.stderr
+
+
+def test_submit_reads_stdin_and_prints_one_job_as_json(serving: Serving) -> None:
+    done = gradloom(serving, "submit", "-", "-o", "json", input=JOB_FILE)
+    printed = json.loads(done.stdout)
+    assert printed["name"] == "projects/default/jobs/generated"
+    assert printed["display_name"] == "digits"
+    assert printed["state"] == "QUEUED"
+
+
+def test_a_refused_spec_is_told_with_every_fault_and_exits_2(serving: Serving, played: Played, tmp_path: Path) -> None:
+    played.failures = [InvalidRequestError([FieldFault("spec.loss", "required"), FieldFault("spec.data", "required")])]
+    (tmp_path / "job.yaml").write_text(JOB_FILE)
+    done = gradloom(serving, "submit", str(tmp_path / "job.yaml"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "refused: 2 faults:\n  spec.loss: required\n  spec.data: required\n"
+
+
+def test_a_mistyped_file_is_refused_without_a_server(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("spec: {trainin: {epochs: 2}, los: {}}\n")
+    done = gradloom(None, "submit", str(tmp_path / "job.yaml"))
+    assert done.returncode == 2
+    assert "spec.trainin" in done.stderr
+    assert "spec.los" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["list"], 3, "gradloom serve"),
+        (["submit", "no-such-file.yaml"], 2, "no-such-file.yaml"),
+        (["list", "--server", "nonsense"], 2, "HOST:PORT"),
+        (["frobnicate"], 2, "No such command"),
+        (["get"], 2, "Missing argument"),
+        (["components", "--kind", "lawyer"], 2, "LAYER"),
+    ],
+    ids=str,
+)
+def test_exit_codes_without_a_server(arguments: list[str], code: int, said: str) -> None:
+    done = gradloom(None, *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_job_exits_4(serving: Serving) -> None:
+    done = gradloom(serving, "get", "nope")
+    assert (done.returncode, done.stderr) == (4, "gradloom: no job projects/default/jobs/nope\n")
+
+
+def test_validate_shows_which_group_trains_which_variable(serving: Serving, played: Played, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB_FILE)
+    for command in (["validate"], ["submit", "--validate-only"]):
+        done = gradloom(serving, *command, str(tmp_path / "job.yaml"))
+        assert done.returncode == 0
+        assert done.stdout.splitlines() == [
+            "VARIABLE     GROUP  SHAPE  DTYPE    TRAINED",
+            "head/kernel  head   64x10  float32  yes",
+        ]
+    assert played.jobs == {}
+
+
+def test_watch_in_a_pipe_is_one_plain_line_an_event_and_exits_by_the_state(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = succeeded_job()
+    played.watches = [life(succeeded_job())]
+    environment = os.environ | {"GRADLOOM_SERVER": serving.address, "FORCE_COLOR": "1"}
+    done = gradloom(serving, "watch", "digits", env=environment)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    lines = [line.partition("  ")[2] for line in done.stdout.splitlines()[:4]]
+    assert lines == ["QUEUED", "RUNNING", "epoch 1/2  loss 0.5  val_loss 0.4", "SUCCEEDED"]
+    assert "SUCCEEDED digits\n" in done.stdout
+    assert "loss 0.25  val_accuracy 0.91" in done.stdout
+    assert "largest difference 4.8e-07" in done.stdout
+
+
+def test_a_failed_job_is_told_with_reason_faults_and_log_and_exits_1(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = failed_job()
+    played.watches = [life(failed_job())]
+    done = gradloom(serving, "watch", "digits")
+    assert done.returncode == 1
+    assert done.stdout.endswith(
+        "FAILED digits: SPEC_REFUSED\n"
+        "message   the trainer refused it\n"
+        "raised    gradloom.errors.InvalidRequestError: 1 fault\n"
+        '  spec.loss.type: unknown: "Crossentropy"\n'
+        "last lines of the log:\n"
+        "  | building the model\n"
+        "  | Traceback: \\x1b[2Jboom\n"
+    )
+
+
+def test_watch_with_json_prints_one_message_a_line(serving: Serving, played: Played) -> None:
+    played.watches = [life(failed_job())]
+    done = gradloom(serving, "watch", "digits", "-o", "json")
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [message["cursor"] for message in messages] == ["1", "2", "2", "2", "3", "4"]
+    assert messages[-1]["job"]["state_reason"] == "SPEC_REFUSED"
+
+
+def test_submit_and_watch_with_json_prints_the_job_as_it_ended(
+    serving: Serving, played: Played, tmp_path: Path
+) -> None:
+    (tmp_path / "job.yaml").write_text(JOB_FILE)
+    played.watches = [life(succeeded_job())]
+    done = gradloom(serving, "submit", str(tmp_path / "job.yaml"), "--job-id", "digits", "--watch", "-o", "json")
+    assert json.loads(done.stdout)["name"] == NAME
+    # The played server keeps the job as it was submitted: not succeeded.
+    assert done.returncode == 1
+
+
+def test_a_server_lost_while_watching_is_told_once_and_asked_again(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = succeeded_job()
+    whole = life(succeeded_job())
+    played.watches = [[*whole[:3], LOST], [LOST], whole[3:]]
+    done = gradloom(serving, "watch", "digits")
+    assert done.returncode == 0
+    assert done.stderr.count("trying again for 2 minutes") == 1
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_cancel(serving: Serving, played: Played) -> None:
+    played.held.clear()
+    played.watches = [life(succeeded_job())[:5]]
+    terminal = Terminal(serving, "watch", "digits")
+    terminal.read_until("epoch 1/2")
+    terminal.process.send_signal(signal.SIGINT)
+    shown = terminal.read_to_end()
+    assert terminal.process.returncode == 130
+    assert "the job goes on. Cancel it: gradloom cancel digits" in shown
+    assert "Traceback" not in shown
+    assert played.of(service_pb2.CancelJobRequest) == []
+
+
+def test_a_terminal_of_80_columns_shows_epoch_step_speed_and_scalars(serving: Serving, played: Played) -> None:
+    played.held.clear()
+    played.watches = [life(succeeded_job())[:5]]
+    terminal = Terminal(serving, "watch", "digits", COLUMNS="80")
+    shown = terminal.read_until("loss 0.5  accuracy 0.8")
+    for part in ("training", "epoch 1/2", "step 50/100", "12,346 examples/s"):
+        assert part in shown
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.read_to_end()
+
+
+def test_a_dumb_terminal_gets_plain_lines(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = succeeded_job()
+    played.watches = [life(succeeded_job())]
+    assert "\x1b" not in Terminal(serving, "watch", "digits", TERM="dumb").read_to_end()
+
+
+def test_names_and_messages_cannot_drive_the_terminal(serving: Serving, played: Played, tmp_path: Path) -> None:
+    evil = "\x1b]0;owned\x07[red]x[/red]\x9b31m\u202e:smile:"
+    mean = failed_job()
+    mean.display_name = mean.state_message = mean.error.message = evil
+    mean.labels["k"] = evil
+    played.jobs[NAME] = mean
+    played.watches = [life(mean)]
+    played.watches[0][-1].event.message = evil
+    played.components = [service_pb2.ComponentInfo(type=evil, kind=1, doc=evil)]
+    played.attempts = [job_pb2.Attempt(number=1, message=evil, devices=[evil])]
+    played.artifacts = [job_pb2.Artifact(path=evil, attempt=1, kind=job_pb2.Artifact.EXPORT)]
+    commands = ["list", "get digits", "watch digits", "components", "attempts digits", "artifacts digits"]
+    for command in [*(line.split() for line in commands), ["components", evil], ["download", "digits", str(tmp_path)]]:
+        shown = Terminal(serving, *command).read_to_end()
+        for hazard in ("\x1b]", "\x07", "\x9b", "\u202e"):
+            assert hazard not in shown, command
+        if command[0] != "download":
+            assert "[red]x[/red]" in shown.replace("\r\n", ""), command
+
+
+def test_log_bytes_are_whole_in_a_pipe_and_harmless_on_a_terminal(serving: Serving, played: Played) -> None:
+    lines = ["plain", "tab\tgrün", "\x1b[31mred\x1b[0m"]
+    stream = [service_pb2.StreamLogsResponse(attempt=1, lines=lines, cursor="1")]
+    played.log_streams = [stream, stream, stream]
+    assert gradloom(serving, "logs", "digits").stdout == "".join(f"{line}\n" for line in lines)
+    shown = Terminal(serving, "logs", "digits").read_to_end()
+    assert "\\x1b[31mred" in shown
+    assert "\x1b" not in shown
+    done = gradloom(serving, "logs", "digits", "-o", "json", "--attempt", "1", "--follow")
+    assert json.loads(done.stdout) == {"attempt": 1, "lines": lines, "cursor": "1"}
+    assert played.requests[-1].attempt == 1
+    assert played.requests[-1].follow
+
+
+def test_a_name_in_any_script_is_no_reason_to_fail(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = job()
+    played.jobs[NAME].display_name = "größe 数字"
+    environment = os.environ | {"GRADLOOM_SERVER": serving.address, "PYTHONIOENCODING": "ascii"}
+    done = gradloom(serving, "list", env=environment)
+    assert done.returncode == 0
+    assert "gr\\xf6\\xdfe" in done.stdout
+
+
+def test_lines_of_a_pipe_come_when_they_are_written(serving: Serving, played: Played) -> None:
+    played.held.clear()
+    played.watches = [life(succeeded_job())[:1]]
+    command = [*PROGRAM, "watch", "digits", "--server", serving.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "QUEUED" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+def test_a_reader_that_goes_away_is_no_error(serving: Serving, played: Played) -> None:
+    lines = ["x" * 1000] * 200
+    played.log_streams = [[service_pb2.StreamLogsResponse(attempt=1, lines=lines)]]
+    command = [*PROGRAM, "logs", "digits", "--server", serving.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 141
+
+
+def test_lists_are_tables_or_json(serving: Serving, played: Played) -> None:
+    empty = gradloom(serving, "list", "-o", "json")
+    assert json.loads(empty.stdout) == {"jobs": []}
+    assert "No jobs yet" in gradloom(serving, "list").stderr
+    played.jobs[NAME] = failed_job()
+    for number in range(2):
+        played.jobs[f"j{number}"] = job_pb2.Job(name=f"projects/other/jobs/j{number}", state=job_pb2.Job.RUNNING)
+    header, first, second, _ = gradloom(serving, "list").stdout.splitlines()
+    assert header.split() == ["JOB", "STATE", "REASON", "EPOCH", "AGE", "NAME"]
+    assert first.split()[:3] == ["digits", "FAILED", "SPEC_REFUSED"]
+    assert second.split()[0] == "projects/other/jobs/j0"
+    assert len(json.loads(gradloom(serving, "list", "--limit", "2", "-o", "json").stdout)["jobs"]) == 2
+
+
+def test_get_shows_the_groups_and_the_outcome(serving: Serving, played: Played) -> None:
+    done_job = succeeded_job()
+    for path, group, shape in (("a/kernel", "lower", [3, 4]), ("a/bias", "lower", [4]), ("n/mean", "", [4])):
+        done_job.resolved_spec.variables.add(path=path, group=group, shape=shape, dtype="float32", trained=bool(group))
+    played.jobs[NAME] = done_job
+    shown = gradloom(serving, "get", "digits").stdout
+    assert "group     lower: 2 variables, 16 parameters\n" in shown
+    assert "(no group): 1 variables, 4 parameters, not trained\n" in shown
+    assert "export    /data/m/1\n" in shown
+    assert "a/kernel" in gradloom(serving, "get", "digits", "--variables").stdout
+    assert json.loads(gradloom(serving, "get", "digits", "-o", "json").stdout)["state"] == "SUCCEEDED"
+
+
+def test_cancel_prints_the_state(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = job(job_pb2.Job.RUNNING)
+    assert gradloom(serving, "cancel", "digits").stdout == f"CANCELLING {NAME}\n"
+
+
+def test_components_are_listed_and_explained_and_a_wrong_one_gets_its_nearest(serving: Serving, played: Played) -> None:
+    dense = service_pb2.ComponentInfo(type="Dense", kind=service_pb2.ComponentInfo.LAYER, doc="A layer.")
+    dense.parameters.add(name="units", value_type="int", required=True)
+    dense.parameters.add(name="use_bias", value_type="bool").default_value.bool_value = True
+    data = service_pb2.DatasetInfo(feature_shape=[8, 8], feature_dtype="float32", label_dtype="int64", classes=10)
+    data.splits["train"] = 1437
+    played.components = [
+        dense,
+        service_pb2.ComponentInfo(type="digits", kind=service_pb2.ComponentInfo.DATASET, dataset=data),
+    ]
+    assert gradloom(serving, "components").stdout.splitlines()[1].split() == ["Dense", "layer", "A", "layer."]
+    shown = gradloom(serving, "components", "Dense").stdout
+    assert "units       int   required" in shown
+    assert "use_bias    bool  true" in shown
+    assert "1,437 examples" in gradloom(serving, "components", "digits").stdout
+    wrong = gradloom(serving, "components", "Dens")
+    assert (wrong.returncode, wrong.stderr) == (4, "gradloom: no component of type 'Dens'; near it: Dense\n")
+
+
+def test_attempts_and_artifacts_are_tables(serving: Serving, played: Played) -> None:
+    played.attempts = [
+        job_pb2.Attempt(number=1, state=job_pb2.Attempt.ENDED, reason=job_pb2.Job.KILLED_BY_SIGNAL, signal=9),
+        job_pb2.Attempt(number=2, state=job_pb2.Attempt.ENDED, exit_code=0, peak_memory_bytes=3 << 20),
+    ]
+    shown = gradloom(serving, "attempts", "digits").stdout
+    assert "signal 9" in shown
+    assert "3.0 MiB" in shown
+    played.add_file("export/m/1/saved_model.pb", b"x" * 2048)
+    assert "2.0 KiB" in gradloom(serving, "artifacts", "digits").stdout
+    assert json.loads(gradloom(serving, "artifacts", "digits", "-o", "json").stdout)["artifacts"][0]["attempt"] == 1
+
+
+def test_download_prints_what_it_wrote_and_refuses_a_hostile_server(
+    serving: Serving, played: Played, tmp_path: Path
+) -> None:
+    assert "no files of this kind" in gradloom(serving, "download", "digits", str(tmp_path)).stderr
+    played.add_file("export/m/1/saved_model.pb", b"x" * 2048)
+    done = gradloom(serving, "download", "digits", str(tmp_path / "out"))
+    assert done.stdout == f"{tmp_path}/out/export/m/1/saved_model.pb\n"
+    (tmp_path / "out/export/m/1/saved_model.pb").write_bytes(b"mine")
+    refused = gradloom(serving, "download", "digits", str(tmp_path / "out"))
+    assert refused.returncode == 4
+    assert "or overwrite" in refused.stderr
+    played.add_file("../evil", b"x")
+    hostile = gradloom(serving, "download", "digits", str(tmp_path / "out"))
+    assert (hostile.returncode, (tmp_path / "evil").exists()) == (4, False)
+
+
+def test_text_of_people_is_short_and_lines_up() -> None:
+    assert [text.span(seconds) for seconds in (0.44, 12, 185, 7620)] == ["0.4 s", "12 s", "3 min 5 s", "2 h 7 min"]
+    assert [text.size(count) for count in (0, 1536, 5 << 30, 3 << 40)] == ["0 B", "1.5 KiB", "5.0 GiB", "3.0 TiB"]
+    assert text.scalars({"val_loss": 1, "accuracy": 0.5, "test_loss": 2, "loss": float("nan")}) == (
+        "loss nan  accuracy 0.5  val_loss 1  test_loss 2"
+    )
+    assert text.columns(("A", "B"), [("数", "x\ny"), ("a", "z")]) == ["A   B", "数  x y", "a   z"]

@@ -25,9 +25,7 @@ def project_of(parent: str) -> str:
     match parent.split("/"):
         case ["projects", project] if ID_PATTERN.fullmatch(project):
             return project
-    raise refused(
-        "parent", f"must be projects/{{project}}, where the id {ID_RULE}; got {shown(parent)}"
-    )
+    raise refused("parent", f"must be projects/{{project}}, where the id {ID_RULE}; got {shown(parent)}")
 
 
 def job_name(name: str, field: str = "name") -> JobName:

@@ -15,10 +15,11 @@ from gradloom import errors
 
 DOMAIN: Final = "gradloom.dev"
 DETAILS_KEY: Final = "grpc-status-details-bin"
-MOST_DETAIL_BYTES: Final = 4800
+MOST_DETAIL_BYTES: Final = 4400
 """Serialized; base64 makes it a third longer, and the status message travels beside it."""
 MOST_MESSAGE_CHARACTERS: Final = 600
-MOST_DESCRIPTION_CHARACTERS: Final = 500
+DESCRIPTION_CHARACTERS: Final = (500, 160, 80)
+"""Descriptions are shortened step by step, so that more faults find room."""
 
 STATUS_CODES: Final[Mapping[type[errors.GradloomError], grpc.StatusCode]] = {
     errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -79,23 +80,34 @@ def _details(error: errors.GradloomError) -> list[Any]:
 
 
 def _fault_details(error: errors.InvalidRequestError) -> list[Any]:
-    bad_request = error_details_pb2.BadRequest()
+    shown: list[error_details_pb2.BadRequest.FieldViolation] = []
+    for longest in DESCRIPTION_CHARACTERS:
+        shown = _violations_that_fit(error, longest)
+        if len(shown) == len(error.faults):
+            break
+    info = _error_info(error.reason, faults=len(error.faults), faults_shown=len(shown))
+    return [info, error_details_pb2.BadRequest(field_violations=shown)]
+
+
+def _violations_that_fit(
+    error: errors.InvalidRequestError, longest: int
+) -> list[error_details_pb2.BadRequest.FieldViolation]:
+    shown: list[error_details_pb2.BadRequest.FieldViolation] = []
     size = 0
     for fault in error.faults:
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=_clean(fault.field), description=_clean(fault.description)
+            field=_clean(fault.field), description=_clean(fault.description, longest)
         )
         size += violation.ByteSize() + 4
-        if size > MOST_DETAIL_BYTES and bad_request.field_violations:
+        if size > MOST_DETAIL_BYTES:
             break
-        bad_request.field_violations.append(violation)
-    info = _error_info(error.reason, faults=len(error.faults), faults_shown=len(bad_request.field_violations))
-    return [info, bad_request]
+        shown.append(violation)
+    return shown
 
 
-def _clean(text: str) -> str:
+def _clean(text: str, longest: int = DESCRIPTION_CHARACTERS[0]) -> str:
     """Text that a protobuf string accepts (no lone surrogates, which a JSON string may hold) and of bounded length."""
-    short = text if len(text) <= MOST_DESCRIPTION_CHARACTERS else text[: MOST_DESCRIPTION_CHARACTERS - 3] + "..."
+    short = text if len(text) <= longest else text[: longest - 3] + "..."
     return short.encode("utf-8", "backslashreplace").decode()
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from gradloom.trainer import export, proof, prover
+from gradloom.trainer import export, proof, prover, reference
 from gradloom.v1 import job_pb2, spec_pb2
 
 BOTH = [spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS]
@@ -45,7 +45,7 @@ def inputs():
 @pytest.fixture(scope="module")
 def written(model, inputs, tmp_path_factory):
     paths = export.ExportPaths(tmp_path_factory.mktemp("work") / "export", "small", 3)
-    export.write_export(paths, model, BOTH, inputs, proof.reference_outputs(model, inputs))
+    export.write_export(paths, model, BOTH, inputs, reference.reference_outputs(model, inputs))
     return paths
 
 
@@ -58,8 +58,8 @@ def changed_reference(written, tmp_path, change):
 
 
 def test_an_export_without_the_users_classes_gives_the_trained_models_results(written):
-    assert "tests" in proof.packages_of_components()
-    with proof.Prover() as clean:
+    assert "tests" in reference.packages_of_components()
+    with proof.Prover(reference.packages_of_components()) as clean:
         proven = clean.prove(written.saved_model, written.examples)
     assert proven.examples == 64
     assert 0 <= proven.largest_difference < 1e-5
@@ -123,20 +123,20 @@ def test_a_clean_process_dies_with_its_trainer():
 
 
 def test_a_keras_file_loads_back_and_gives_the_trained_models_results(written, inputs, model):
-    proven = proof.prove_keras_file(written.keras_file, inputs, proof.reference_outputs(model, inputs))
+    proven = reference.prove_keras_file(written.keras_file, inputs, reference.reference_outputs(model, inputs))
     assert (proven.examples, proven.largest_difference) == (64, 0.0)
 
 
 def test_a_keras_file_of_other_weights_is_refused(written, inputs, model):
     with pytest.raises(proof.ExportDisagreedError, match=r"small\.keras differs"):
-        proof.prove_keras_file(written.keras_file, inputs, proof.reference_outputs(model, inputs) + 0.1)
+        reference.prove_keras_file(written.keras_file, inputs, reference.reference_outputs(model, inputs) + 0.1)
 
 
 def test_a_model_whose_outputs_are_not_finite_is_not_proven(inputs):
     broken = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2, kernel_initializer="ones")], name="broken")
     broken.set_weights([np.full((6, 2), np.nan, np.float32), np.zeros(2, np.float32)])
     with pytest.raises(proof.ExportDisagreedError, match="not finite for 64 of 64"):
-        proof.reference_outputs(broken, inputs)
+        reference.reference_outputs(broken, inputs)
 
 
 def test_the_manifest_names_every_file_with_its_digest(written):
@@ -153,7 +153,7 @@ def test_the_manifest_names_every_file_with_its_digest(written):
 
 def test_only_the_formats_asked_for_are_written(model, inputs, tmp_path):
     paths = export.ExportPaths(tmp_path / "export", "small", 1)
-    export.write_export(paths, model, [spec_pb2.ExportSpec.KERAS], inputs, proof.reference_outputs(model, inputs))
+    export.write_export(paths, model, [spec_pb2.ExportSpec.KERAS], inputs, reference.reference_outputs(model, inputs))
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [
         "export/proof/examples.npz",
         "export/small.keras",

@@ -89,7 +89,9 @@ def test_events_of_the_time_when_the_server_was_away_arrive_when_it_is_back(serv
 
 def test_the_first_step_is_timed_and_steps_and_examples_are_counted_once(server, reporter):
     looks = iter([Look(), Look()])
-    last = Look(global_step=10, examples=320, step_seconds=0.5, scalars={"loss": 0.25})
+    last = Look(
+        global_step=10, examples=320, step_seconds=0.5, first_step_time=time.monotonic(), scalars={"loss": 0.25}
+    )
     reporter.observe(lambda: next(looks, last))
     server.wait_until(lambda: any(report.steps for report in server.reports))
     server.wait_until(lambda: server.reports[-1].steps == 0)
@@ -123,9 +125,8 @@ def test_a_reporter_goes_on_where_the_one_before_ended(server, control, stops):
         first.update(epoch=3, scalars={"loss": 0.1})
         first.add_event(epoch_ended(3))
         first.flush()
-    second = Reporter(control, attempt=1, on_stop=stops.append, started=5.0)
-    second.take_over(first.handover())
-    with second:
+    left = first.handover()
+    with Reporter(control, attempt=1, on_stop=stops.append, started=5.0, handover=left) as second:
         second.add_event(epoch_ended(4))
         second.flush()
     assert epochs(server.events) == [3, 4]

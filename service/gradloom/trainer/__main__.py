@@ -23,9 +23,9 @@ def main(arguments: Sequence[str]) -> int:
             return attempt.main()
         case ["export"]:
             standby.prepare_process()
-            from gradloom.trainer import delivery
+            from gradloom.trainer import handover
 
-            return delivery.main()
+            return handover.main()
         case ["validate"]:
             from gradloom.trainer import validator
 

@@ -20,8 +20,6 @@ from gradloom.trainer.control import ControlPlane
 from gradloom.v1 import job_pb2
 
 INTERVAL_SECONDS: Final = 0.5
-EAGER_INTERVAL_SECONDS: Final = 0.02
-"""How often the first step is looked for, so that it is timed to more than a beat."""
 REPORT_TIMEOUT_SECONDS: Final = 5.0
 MOST_EVENTS_PER_REPORT: Final = 500
 
@@ -32,10 +30,15 @@ logger = logging.getLogger(__name__)
 class Look:
     """How far training is at one moment; counts are over the whole attempt."""
 
+    phase: int | None = None
+    """The phase that it is in; None leaves it to `Reporter.update`."""
+    epoch: int = 0
     global_step: int = 0
     examples: int = 0
     step_seconds: float = 0.0
     """Time spent in training steps so far."""
+    first_step_time: float | None = None
+    """`time.monotonic()` when the first step had ended."""
     scalars: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, job_pb2.GroupProgress] = field(default_factory=dict)
 
@@ -44,10 +47,18 @@ class Reporter:
     """Owns the attempt's progress and its events, and the thread that sends them.
 
     `on_stop` is called in that thread with the cause, once, when the attempt must end now: it was told to, or
-    it is no longer the job's live one. It ends the process.
+    it is no longer the job's live one. It ends the process. `started` is the `time.monotonic()` at which the attempt
+    started; `handover` is what the reporter of the program before left.
     """
 
-    def __init__(self, control: ControlPlane, attempt: int, on_stop: Callable[[str], None], started: float):
+    def __init__(
+        self,
+        control: ControlPlane,
+        attempt: int,
+        on_stop: Callable[[str], None],
+        started: float,
+        handover: Mapping[str, Any] | None = None,
+    ):
         self._control = control
         self._on_stop = on_stop
         self._started = started
@@ -63,6 +74,8 @@ class Reporter:
         self._news = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        if handover:
+            self._take_over(handover)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -133,8 +146,7 @@ class Reporter:
             "progress": base64.b64encode(self.progress().SerializeToString()).decode(),
         }
 
-    def take_over(self, handover: Mapping[str, Any]) -> None:
-        """Goes on where the reporter before ended; before the thread starts."""
+    def _take_over(self, handover: Mapping[str, Any]) -> None:
         self._beat = self._beat_acknowledged = handover["beat"]
         self._event_offset = handover["event_offset"]
         self._progress.ParseFromString(base64.b64decode(handover["progress"]))
@@ -161,20 +173,18 @@ class Reporter:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return
-                if self._progress.HasField("first_step_duration"):
-                    self._changed.wait(left)
-                else:
-                    self._changed.wait(min(left, EAGER_INTERVAL_SECONDS))
-                    self._absorb(self._observe())
+                self._changed.wait(left)
 
     def _absorb(self, look: Look) -> None:
         """Puts a look into the progress; the lock is held."""
         progress = self._progress
         if look.global_step == 0:
             return
-        if not progress.HasField("first_step_duration"):
-            progress.first_step_duration.FromMilliseconds(int(1000 * (time.monotonic() - self._started)))
-            self._tell()
+        if look.first_step_time is not None:
+            progress.first_step_duration.FromMilliseconds(int(1000 * (look.first_step_time - self._started)))
+        if look.phase is not None:
+            progress.phase = look.phase  # type: ignore[assignment]
+        progress.epoch = look.epoch
         progress.global_step = look.global_step
         progress.scalars.update(look.scalars)
         for name, group in look.groups.items():

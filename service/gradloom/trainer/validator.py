@@ -10,3 +10,50 @@ and writes one JSON document to stdout, exactly one of
     {"error": {"exception_type": "...", "message": "..."}}          neither: not the spec's fault as far as can be told
 then exits 0. What libraries print goes to stderr. The caller bounds memory and time.
 """
+
+import base64
+import json
+import os
+import sys
+from typing import Any
+
+from gradloom.errors import InvalidRequestError
+from gradloom.v1 import job_pb2, spec_pb2
+
+
+def main() -> int:
+    """Answers one question; returns the exit code."""
+    # The answer has a descriptor of its own: native code prints to 1 whatever Python does.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with answers:
+        json.dump(answer(json.load(sys.stdin)), answers)
+    return 0
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """The answer to one question, in a process that has not used TensorFlow before."""
+    from gradloom.spec import with_defaults
+    from gradloom.trainer import outcome
+    from gradloom.trainer.datasets import DataUnavailable
+    from gradloom.trainer.prepare import Given, prepare
+
+    spec = with_defaults(spec_pb2.JobSpec.FromString(base64.b64decode(question["spec"])), seed=0)
+    given = Given(
+        spec_pb2.ResolvedSpec.DeviceKind.Value(question.get("device_kind", "CPU")),
+        question.get("replicas", 1),
+        question.get("data_roots", ()),
+        question.get("dataset_directories", ()),
+    )
+    try:
+        prepared = prepare(spec, given, rehearsal=True)
+    except (InvalidRequestError, DataUnavailable) as error:
+        return {"faults": [{"field": fault.field, "description": fault.description} for fault in error.faults]}
+    except Exception as error:
+        finish = outcome.failure(error, before_first_step=True)
+        if finish.reason == job_pb2.Job.SPEC_REFUSED:
+            return {"faults": [{"field": "spec", "description": finish.message}]}
+        return {"error": {"exception_type": finish.error.exception_type, "message": finish.error.message}}
+    return {"resolved_spec": base64.b64encode(prepared.resolved.SerializeToString()).decode()}

@@ -1,0 +1,155 @@
+"""One attempt of one job, from a spare with its imports done to an export that is proven."""
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.spec import with_defaults
+from gradloom.trainer import delivery, handover, narration, outcome, session, standby
+from gradloom.trainer.loop import Training
+from gradloom.trainer.prepare import Given, Prepared, prepare
+from gradloom.trainer.proof import PROOF_EXAMPLES, Prover
+from gradloom.trainer.reference import packages_of_components
+from gradloom.trainer.reports import Look
+from gradloom.trainer.resolved import require_unchanged
+from gradloom.trainer.session import Session
+from gradloom.trainer.strategy import Threads
+from gradloom.v1 import job_pb2, spec_pb2
+
+# Loaded before the spare says that it is ready: what a failure needs is there when memory is short.
+__all__ = ["main", "outcome"]
+
+PROVER_START_SECONDS: Final = 10.0
+"""How long before the expected end of the training the clean process is started: about what its imports take."""
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Waits to be used, then serves one attempt; returns the exit code, 0 for a spare that was never used."""
+    standby.announce_ready()
+    instruction = standby.read_instruction()
+    if instruction is None:
+        return session.COMPLETED
+    return session.serve(instruction, train)
+
+
+def train(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
+    """Prepares, trains, exports and proves; on GPUs another program goes on after the training."""
+    prepared = _prepared(attempt)
+    spec = prepared.resolved.spec
+    with EarlyProver(wanted=not _on_gpus(prepared) and spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats) as early:
+        _run_epochs(attempt, prepared, early)
+        inputs = _proof_inputs(prepared)
+        if _on_gpus(prepared):
+            handover.hand_over(attempt, prepared.model, inputs, packages_of_components())
+        attempt.reporter.release_devices()
+        return delivery.deliver(attempt, spec, prepared.model, inputs, early.get)
+
+
+def _prepared(attempt: Session) -> Prepared:
+    """What was prepared, once it is on record, or found to be what is on record."""
+    assignment = attempt.assignment
+    given = Given(assignment.device_kind, assignment.replicas, assignment.data_roots, assignment.dataset_directories)
+    if assignment.HasField("resolved_spec"):
+        stored = assignment.resolved_spec
+        threads = Threads(stored.intra_op_threads, stored.inter_op_threads)
+        prepared = prepare(stored.spec, given, threads)
+        require_unchanged(stored, prepared.resolved)
+    else:
+        # The server has drawn a seed when it took the job; one that is given stands.
+        prepared = prepare(with_defaults(assignment.spec, seed=0), given)
+        attempt.control.record_resolved_spec(attempt_pb2.RecordResolvedSpecRequest(resolved_spec=prepared.resolved))
+    narration.tell_resolved(prepared.resolved)
+    return prepared
+
+
+def _run_epochs(attempt: Session, prepared: Prepared, early: "EarlyProver") -> None:
+    """Trains all epochs, tells each one's end, and evaluates the test data on the final weights."""
+    training, epochs = prepared.training, prepared.resolved.spec.training.epochs
+    total_steps = epochs * training.steps_per_epoch
+    attempt.reporter.update(epochs=epochs, total_steps=total_steps)
+    attempt.reporter.observe(lambda: _look(training, total_steps, early))
+    for epoch in range(1, epochs + 1):
+        started = time.monotonic()
+        scalars = training.run_epoch(epoch)
+        narration.tell_epoch(epoch, epochs, scalars, time.monotonic() - started)
+        attempt.reporter.update(epoch=epoch, scalars=scalars)
+        attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars=scalars))
+    if "test" in prepared.sources:
+        scalars = training.evaluate(prepared.sources["test"], prefix="test_")
+        narration.tell_test(scalars)
+        attempt.reporter.update(scalars=scalars)
+    last = _look(training, total_steps, early=None)
+    attempt.reporter.observe(lambda: last)
+
+
+def _look(training: Training, total_steps: int, early: "EarlyProver | None") -> Look:
+    """What can be seen of the training now; called from the heartbeat's thread while it runs."""
+    seen = training.snapshot()
+    if early is not None and seen.global_step:
+        early.consider((total_steps - seen.global_step) * seen.training_seconds / seen.global_step)
+    groups = {
+        name: job_pb2.GroupProgress(
+            learning_rate=group.learning_rate, gradient_norm=group.gradient_norm, update_ratio=group.update_ratio
+        )
+        for name, group in seen.groups.items()
+    }
+    return Look(
+        phase=None if early is None else job_pb2.Progress.EVALUATING if seen.evaluating else job_pb2.Progress.TRAINING,
+        epoch=seen.epoch,
+        global_step=seen.global_step,
+        examples=seen.examples,
+        step_seconds=seen.training_seconds,
+        first_step_time=seen.first_step_time,
+        scalars=seen.scalars,
+        groups=groups,
+    )
+
+
+def _proof_inputs(prepared: Prepared) -> np.ndarray:
+    """The first examples of the validation data, else of the training data, as the model takes them."""
+    arrays = prepared.sources.get("validation", prepared.sources["train"])
+    return arrays.features[:PROOF_EXAMPLES].astype(prepared.model.inputs[0].dtype)
+
+
+def _on_gpus(prepared: Prepared) -> bool:
+    return prepared.resolved.device_kind == spec_pb2.ResolvedSpec.GPU
+
+
+class EarlyProver:
+    """Starts the clean process of the proof when the training nears its end, so that its imports overlap with that."""
+
+    def __init__(self, wanted: bool):
+        self._wanted = wanted
+        self._lock = threading.Lock()
+        self._prover: Prover | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._wanted = False
+            if self._prover is not None:
+                self._prover.close()
+
+    def consider(self, remaining_seconds: float) -> None:
+        """Starts it when so little of the training remains."""
+        if remaining_seconds < PROVER_START_SECONDS:
+            with self._lock:
+                if self._wanted and self._prover is None:
+                    self._prover = Prover(packages_of_components())
+
+    def get(self) -> Prover:
+        """The clean process, started now if need be."""
+        self.consider(remaining_seconds=0.0)
+        assert self._prover is not None
+        return self._prover

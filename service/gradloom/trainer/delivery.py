@@ -1,0 +1,99 @@
+"""What follows the training, all on the CPU once the devices are free: reference, export, proof."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import keras
+import numpy as np
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.trainer.export import EXPORT_DIRECTORY, ExportPaths, manifest, put_in_place, write_export
+from gradloom.trainer.proof import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, ExportDisagreedError, Proof, Prover
+from gradloom.trainer.reference import prove_keras_file, reference_outputs
+from gradloom.trainer.session import Session
+from gradloom.v1 import job_pb2, spec_pb2
+
+REFUSED_DIRECTORY: Final = "refused-export"
+"""Where an export that disagreed is kept for those who look for the reason; nothing serves it from there."""
+
+logger = logging.getLogger(__name__)
+
+
+def deliver(
+    session: Session,
+    spec: spec_pb2.JobSpec,
+    model: keras.Model,
+    inputs: np.ndarray,
+    clean_process: Callable[[], Prover],
+) -> attempt_pb2.FinishAttemptRequest:
+    """Exports the model and proves the export.
+
+    Args:
+        session: The attempt's.
+        spec: With every default filled in.
+        model: With its final weights.
+        inputs: Examples of the proof [n, ...], as the model takes them.
+        clean_process: Gives the process of the proof, which may have been started before.
+
+    Raises:
+        ExportDisagreedError: The export is not what was trained; it is moved aside.
+    """
+    attempt, name = session.assignment.attempt, spec.model.name
+    session.reporter.update(phase=job_pb2.Progress.EXPORTING)
+    started = time.monotonic()
+    expected = reference_outputs(model, inputs)
+    aside = ExportPaths(session.work / EXPORT_DIRECTORY, name, attempt)
+    write_export(aside, model, spec.export.formats, inputs, expected)
+    artifacts = manifest(aside.root, attempt)
+    placed = ExportPaths(session.directory / EXPORT_DIRECTORY, name, attempt)
+    put_in_place(aside.root, placed.root)
+    size = sum(artifact.size_bytes for artifact in artifacts)
+    logger.info("exported %d files, %.1f MB, in %.1f s", len(artifacts), size / 1e6, time.monotonic() - started)
+    session.reporter.update(phase=job_pb2.Progress.PROVING)
+    try:
+        proof = _prove(placed, spec.export.formats, inputs, expected, clean_process)
+    except ExportDisagreedError:
+        os.rename(placed.root, session.directory / REFUSED_DIRECTORY)
+        raise
+    saved_model = spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats
+    return attempt_pb2.FinishAttemptRequest(
+        reason=job_pb2.Job.COMPLETED,
+        message=f"the export agrees with the trained model on {proof.examples} examples; "
+        f"largest difference {proof.largest_difference:.2g}",
+        export=job_pb2.Export(
+            model=name,
+            version=attempt,
+            path=str(placed.saved_model if saved_model else placed.root),
+            proof_examples=proof.examples,
+            largest_difference=proof.largest_difference,
+            absolute_tolerance=ABSOLUTE_TOLERANCE,
+            relative_tolerance=RELATIVE_TOLERANCE,
+        ),
+        artifacts=artifacts,
+    )
+
+
+def _prove(
+    placed: ExportPaths,
+    formats: Sequence[int],
+    inputs: np.ndarray,
+    expected: np.ndarray,
+    clean_process: Callable[[], Prover],
+) -> Proof:
+    """Proves each format; the SavedModel's proof is the one on record where there is one."""
+    proofs = []
+    if spec_pb2.ExportSpec.SAVED_MODEL in formats:
+        with clean_process() as clean:
+            proofs.append(clean.prove(placed.saved_model, placed.examples))
+        logger.info("proof of %s: %s", placed.saved_model, _found(proofs[-1]))
+    if spec_pb2.ExportSpec.KERAS in formats:
+        proofs.append(prove_keras_file(placed.keras_file, inputs, expected))
+        logger.info("loaded back %s: %s", placed.keras_file, _found(proofs[-1]))
+    return proofs[0]
+
+
+def _found(proof: Proof) -> str:
+    return f"agrees on {proof.examples} examples, largest difference {proof.largest_difference:.2g}"

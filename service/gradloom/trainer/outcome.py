@@ -1,0 +1,90 @@
+"""How an attempt ended, from the exception that ended it: the one table of reasons on the trainer's side."""
+
+import errno
+import traceback
+from collections.abc import Iterator
+from typing import Final
+
+import tensorflow as tf
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.trainer.datasets import DataUnavailable
+from gradloom.trainer.proof import ExportDisagreedError
+from gradloom.trainer.resolved import EnvironmentChangedError
+from gradloom.v1 import job_pb2
+
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_SPACE_TEXTS: Final = ("No space left on device", "Disk quota exceeded")
+MOST_MESSAGE_CHARACTERS: Final = 4000
+MOST_LOG_LINES: Final = 50
+REFUSALS: Final = (ValueError, TypeError, NotImplementedError, tf.errors.InvalidArgumentError)
+"""What Keras and TensorFlow raise for what they cannot do; before the first step, that is the spec's fault."""
+
+
+def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAttemptRequest:
+    """The end of an attempt that raised, without progress."""
+    faults = error.faults if isinstance(error, InvalidRequestError | DataUnavailable) else ()
+    text = str(error)[:MOST_MESSAGE_CHARACTERS]
+    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    return attempt_pb2.FinishAttemptRequest(
+        reason=reason_of(error, before_first_step),
+        message=_sentence(name, text, faults),
+        error=job_pb2.JobError(
+            exception_type=name,
+            message=text,
+            field_faults=[job_pb2.FieldFault(field=fault.field, description=fault.description) for fault in faults],
+            log_lines="".join(traceback.format_exception(error)).splitlines()[-MOST_LOG_LINES:],
+        ),
+    )
+
+
+def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
+    """The reason for an exception; causes that hide behind another exception count where memory or disk ran out."""
+    if isinstance(error, InvalidRequestError):
+        return job_pb2.Job.SPEC_REFUSED
+    if isinstance(error, DataUnavailable):
+        return job_pb2.Job.DATA_UNAVAILABLE
+    if isinstance(error, EnvironmentChangedError):
+        return job_pb2.Job.ENVIRONMENT_CHANGED
+    if isinstance(error, ExportDisagreedError):
+        return job_pb2.Job.EXPORT_DISAGREED
+    for cause in _chain(error):
+        exhausted = _exhausted(cause)
+        if exhausted is not None:
+            return exhausted
+    if before_first_step and isinstance(error, REFUSALS):
+        return job_pb2.Job.SPEC_REFUSED
+    return job_pb2.Job.TRAINER_RAISED
+
+
+def _exhausted(error: BaseException) -> job_pb2.Job.Reason | None:
+    # TensorFlow and HDF5 pass the text of the operating system on, but not always its number.
+    if getattr(error, "errno", None) in NO_SPACE or any(text in str(error) for text in NO_SPACE_TEXTS):
+        return job_pb2.Job.DISK_FULL
+    if isinstance(error, MemoryError):
+        return job_pb2.Job.OUT_OF_HOST_MEMORY
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        on_device = "GPU" in str(error).upper()
+        return job_pb2.Job.OUT_OF_DEVICE_MEMORY if on_device else job_pb2.Job.OUT_OF_HOST_MEMORY
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return job_pb2.Job.OUT_OF_HOST_MEMORY
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception and those that it came from."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        yield link
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+
+
+def _sentence(name: str, text: str, faults: tuple[FieldFault, ...]) -> str:
+    if faults:
+        first = f"{faults[0].field}: {faults[0].description}"
+        return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more)"
+    first_line = text.strip().partition("\n")[0]
+    return f"{name}: {first_line}" if first_line else name

@@ -1,0 +1,140 @@
+"""From a spec to a training that can start: devices, data, model, groups, optimizers, and the record of it all."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import keras
+
+from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.spec import assign_groups
+from gradloom.trainer import datasets, fitness, models, strategy
+from gradloom.trainer.datasets import Arrays, DataUnavailable
+from gradloom.trainer.loop import Training
+from gradloom.trainer.resolved import Resolution, resolve
+from gradloom.trainer.strategy import Threads
+from gradloom.v1 import spec_pb2
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a job is given by the server that runs it."""
+
+    device_kind: int
+    replicas: int
+    data_roots: Sequence[str] = ()
+    dataset_directories: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training that can start, and what it was resolved to."""
+
+    resolved: spec_pb2.ResolvedSpec
+    model: keras.Model
+    training: Training
+    sources: Mapping[str, Arrays]
+    """By name: `train`, and `validation` and `test` where the spec has them."""
+
+
+@dataclass
+class Faults:
+    """What is wrong with the spec and with the data, gathered so that all of it is told at once."""
+
+    spec: list[FieldFault] = field(default_factory=list)
+    data: list[FieldFault] = field(default_factory=list)
+
+    def __enter__(self) -> "Faults":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if isinstance(error, InvalidRequestError):
+            self.spec.extend(error.faults)
+        elif isinstance(error, DataUnavailable):
+            self.data.extend(error.faults)
+        else:
+            return False
+        return True
+
+    def raise_any(self) -> None:
+        """Raises InvalidRequestError when the spec has a fault, DataUnavailable when only the data have one."""
+        if self.spec:
+            raise InvalidRequestError(list(dict.fromkeys([*self.spec, *self.data])))
+        if self.data:
+            raise DataUnavailable(list(dict.fromkeys(self.data)))
+
+
+def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None, rehearsal: bool = False) -> Prepared:
+    """Prepares the training of a spec in this process, which must not have used TensorFlow before.
+
+    Args:
+        spec: With every default filled in.
+        given: What the job is given.
+        threads: Those of an earlier attempt; by default the ones that suit the devices.
+        rehearsal: Prepare as if the replicas were there, on a CPU: what the validator does.
+
+    Raises:
+        InvalidRequestError: Faults of the spec, those of the data among them.
+        DataUnavailable: Faults of the data alone.
+    """
+    threads = threads or strategy.choose_threads(given.device_kind, given.replicas)
+    device_kind = spec_pb2.ResolvedSpec.CPU if rehearsal else given.device_kind
+    strategy.configure(device_kind, given.replicas, threads, spec.training.deterministic)
+    faults = Faults()
+    # Reading releases the interpreter for most of its time: the model is built meanwhile.
+    with ThreadPoolExecutor(thread_name_prefix="data") as pool:
+        loading = {
+            name: pool.submit(_load, getattr(spec.data, name), f"spec.data.{name}", given)
+            for name in ("train", "validation", "test")
+            if spec.data.HasField(name)
+        }
+        distribution = strategy.make_strategy(device_kind, given.replicas)
+        assignment: Mapping[str, str] = {}
+        model = None
+        with faults:
+            with distribution.scope():
+                model = models.build_model(spec, given.data_roots)
+            paths = models.variable_paths(model)
+            assignment = assign_groups([path for path, variable in paths if variable.trainable], spec.variable_groups)
+        sources = _gathered(loading, faults)
+    if model is None or faults.spec or faults.data:
+        # The other components may be wrong too, and the user is to hear of everything.
+        _construct_the_rest(spec, faults)
+        faults.raise_any()
+    assert model is not None
+    with faults:
+        training = Training.build(spec, model, assignment, sources["train"], sources.get("validation"), distribution)
+    if "test" in sources:
+        with faults:
+            loss, metrics = models.build_loss(spec), models.build_metrics(spec)
+            fitness.check_fit(sources["test"], "spec.data.test", model, loss, metrics)
+    faults.raise_any()
+    resolution = Resolution(given.device_kind, given.replicas, threads)
+    return Prepared(resolve(spec, resolution, model, assignment, training, sources), model, training, sources)
+
+
+def _load(source: spec_pb2.DataSource, path: str, given: Given) -> Arrays:
+    arrays = datasets.load(source, path, given.data_roots, given.dataset_directories)
+    # Kept by the arrays; worked out here, beside the building of the model.
+    _ = arrays.sha256
+    return arrays
+
+
+def _gathered(loading: Mapping[str, Future[Arrays]], faults: Faults) -> dict[str, Arrays]:
+    sources = {}
+    for name, future in loading.items():
+        with faults:
+            sources[name] = future.result()
+    return sources
+
+
+def _construct_the_rest(spec: spec_pb2.JobSpec, faults: Faults) -> None:
+    """Adds the faults of loss, metrics and optimizers, which need neither model nor data to be found."""
+    with faults:
+        models.build_loss(spec)
+    with faults:
+        models.build_metrics(spec)
+    for index, group in enumerate(spec.variable_groups):
+        if not group.frozen:
+            with faults:
+                models.build_optimizer(group, f"spec.variable_groups[{index}]")

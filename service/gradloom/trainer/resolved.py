@@ -1,0 +1,168 @@
+"""The resolved spec: everything that decides the result of a training, and how two of them differ."""
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import Message
+
+from gradloom.trainer import models
+from gradloom.trainer.datasets import Arrays
+from gradloom.trainer.loop import Training
+from gradloom.trainer.strategy import Threads
+from gradloom.v1 import spec_pb2
+from gradloom.version import __version__
+
+MOST_DIFFERENCES: Final = 20
+
+
+class EnvironmentChangedError(Exception):
+    """What a later attempt found is not what the first one resolved; `differences` name each."""
+
+    def __init__(self, differences: Sequence[str]):
+        self.differences = tuple(differences)
+        shown = "; ".join(self.differences[:MOST_DIFFERENCES])
+        more = len(self.differences) - MOST_DIFFERENCES
+        super().__init__(
+            f"what the first attempt resolved has changed: {shown}" + (f"; and {more} more" if more > 0 else "")
+        )
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The devices and threads that a training uses."""
+
+    device_kind: int
+    replicas: int
+    threads: Threads
+
+
+def resolve(
+    spec: spec_pb2.JobSpec,
+    resolution: Resolution,
+    model: keras.Model,
+    assignment: Mapping[str, str],
+    training: Training,
+    sources: Mapping[str, Arrays],
+) -> spec_pb2.ResolvedSpec:
+    """The record of what runs.
+
+    Args:
+        spec: With every default that does not depend on devices or data.
+        resolution: The devices.
+        model: Built.
+        assignment: By trainable variable's path, its group's name.
+        training: Built.
+        sources: The examples by name.
+    """
+    filled = _filled(spec, resolution, training.steps_per_epoch, sources)
+    frozen = {group.name for group in spec.variable_groups if group.frozen}
+    return spec_pb2.ResolvedSpec(
+        spec=filled,
+        variables=[_variable(path, variable, assignment, frozen) for path, variable in models.variable_paths(model)],
+        data=[_data(name, arrays) for name, arrays in sources.items()],
+        device_kind=resolution.device_kind,  # type: ignore[arg-type]
+        replicas=resolution.replicas,
+        steps_per_epoch=training.steps_per_epoch,
+        steps_per_loop=filled.training.steps_per_loop,
+        intra_op_threads=resolution.threads.intra_op,
+        inter_op_threads=resolution.threads.inter_op,
+        synchronized_layers=training.synchronized_layers,
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions that can change the result."""
+    return {
+        "gradloom": __version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+    }
+
+
+def require_unchanged(stored: spec_pb2.ResolvedSpec, found: spec_pb2.ResolvedSpec) -> None:
+    """Raises EnvironmentChangedError, naming every difference: later attempts train as the first one or not at all."""
+    differences = list(_differences(stored, found, ""))
+    if differences:
+        raise EnvironmentChangedError(differences)
+
+
+def _filled(
+    spec: spec_pb2.JobSpec, resolution: Resolution, steps_per_epoch: int, sources: Mapping[str, Arrays]
+) -> spec_pb2.JobSpec:
+    """The spec with the defaults that follow from devices and data."""
+    filled = spec_pb2.JobSpec()
+    filled.CopyFrom(spec)
+    for name, arrays in sources.items():
+        positions = getattr(filled.data, name).range
+        positions.to = getattr(positions, "from") + len(arrays)
+    if not filled.training.HasField("steps_per_loop"):
+        filled.training.steps_per_loop = steps_per_epoch
+    if resolution.device_kind == spec_pb2.ResolvedSpec.GPU:
+        filled.resources.gpus = resolution.replicas
+    else:
+        filled.resources.cpu_replicas = resolution.replicas
+    return filled
+
+
+def _variable(path: str, variable: Any, assignment: Mapping[str, str], frozen: set[str]) -> spec_pb2.VariableAssignment:
+    group = assignment.get(path, "") if variable.trainable else ""
+    return spec_pb2.VariableAssignment(
+        path=path,
+        shape=list(variable.shape),
+        dtype=keras.backend.standardize_dtype(variable.dtype),
+        group=group,
+        trained=bool(group) and group not in frozen,
+    )
+
+
+def _data(name: str, arrays: Arrays) -> spec_pb2.ResolvedData:
+    return spec_pb2.ResolvedData(
+        source=name,
+        examples=len(arrays),
+        feature_shape=arrays.features.shape[1:],
+        feature_dtype=arrays.features.dtype.name,
+        label_shape=arrays.labels.shape[1:],
+        label_dtype=arrays.labels.dtype.name,
+        sha256=arrays.sha256,
+    )
+
+
+def _differences(stored: Message, found: Message, path: str) -> Iterator[str]:
+    """`replicas was 2, is 1` for every field that differs, with its path."""
+    for field in stored.DESCRIPTOR.fields:
+        before, now = getattr(stored, field.name), getattr(found, field.name)
+        if before == now:
+            continue
+        where = f"{path}.{field.name}" if path else field.name
+        if _is_map(field):
+            for key in sorted({*before, *now}):
+                if before.get(key) != now.get(key):
+                    yield f"{where}[{key}] was {before.get(key)}, is {now.get(key)}"
+        elif field.is_repeated and field.message_type and len(before) == len(now):
+            for index, (one, other) in enumerate(zip(before, now, strict=True)):
+                yield from _differences(one, other, f"{where}[{index}]")
+        elif field.message_type and not field.is_repeated:
+            yield from _differences(before, now, where)
+        else:
+            yield f"{where} was {_shown(field, before)}, is {_shown(field, now)}"
+
+
+def _is_map(field: Any) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def _shown(field: Any, value: Any) -> str:
+    if field.is_repeated:
+        return f"{len(value)} of them" if field.message_type else str(list(value))
+    if field.enum_type:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name if known else str(value)
+    return str(value) or "empty"

@@ -1,8 +1,9 @@
 """What a spec may name: every component with its parameters, and every data set.
 
-The table is generated on the trainer's side (`python -m gradloom.trainer catalogue`), committed beside this file by Keras
-version, and checked fresh by a test, so that the control plane can check names and keys without importing Keras. Types
-resolve through it alone: what is not listed (Lambda, layers that load files or foreign code) does not exist for a spec.
+The table is generated on the trainer's side (`python -m gradloom.trainer catalogue`), committed beside this file by
+Keras version, and checked fresh by a test, so that the control plane can check names and keys without importing Keras.
+Types resolve through it alone: what is not listed (Lambda, layers that load files or foreign code) does not exist for a
+spec.
 """
 
 import json

@@ -77,7 +77,8 @@ def _fill(message: Message, value: Plain, path: str, faults: Faults) -> None:
         field = fields.get(key)
         if field is None:
             known = [known.name for known in message.DESCRIPTOR.fields]
-            faults.add(child(path, key), f"is not a field of {message.DESCRIPTOR.name}{faults.did_you_mean(key, known)}")
+            hint = faults.did_you_mean(key, known)
+            faults.add(child(path, key), f"is not a field of {message.DESCRIPTOR.name}{hint}")
             continue
         if field.name in seen:
             faults.add(child(path, key), f"is given twice, as {field.name} and {field.json_name}")

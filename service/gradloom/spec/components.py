@@ -17,7 +17,7 @@ from gradloom.faults import Faults, child, shown
 from gradloom.spec.paths import resolve_within
 
 MAX_INTEGER: Final = 2**31 - 1
-"""Sizes, counts and seeds beyond it are refused: no layer can be so large, and TensorFlow's indices are 32 bits wide."""
+"""Sizes, counts and seeds beyond it are refused: no layer can be so large."""
 MAX_EXACT: Final = 2**53
 MAX_NESTING: Final = 24
 
@@ -208,7 +208,7 @@ class ComponentChecker:
 
 
 def is_known_module(module: Any) -> bool:
-    """Whether a `module` key is one that Keras or we would have written for a class; it is not imported in either case."""
+    """Whether a `module` key is one that Keras or we would have written for a class; it is never imported."""
     if not isinstance(module, str):
         return False
     # Keras's operations have names of layers but other arguments.

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from gradloom.catalogue import Catalogue
 from gradloom.job import DEFAULT_MAX_ATTEMPTS
 from gradloom.v1 import spec_pb2
 
@@ -16,8 +17,9 @@ DEFAULT_FORMATS: Final = (spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.K
 def with_defaults(spec: spec_pb2.JobSpec, seed: int) -> spec_pb2.JobSpec:
     """A copy of the spec with every default filled in that does not depend on devices or data.
 
-    `seed` is the one drawn for this job; a seed in the spec stands. Applying it twice changes nothing. Left unset, because
-    only the trainer can tell: `training.steps_per_loop` (an epoch), `resources` (the server's devices), the end of a range.
+    `seed` is the one drawn for this job; a seed in the spec stands. Applying it twice changes nothing. Left unset,
+    because only the trainer can tell: `training.steps_per_loop` (an epoch), `resources` (the server's devices), the end
+    of a range.
     """
     filled = spec_pb2.JobSpec()
     filled.CopyFrom(spec)
@@ -30,6 +32,8 @@ def with_defaults(spec: spec_pb2.JobSpec, seed: int) -> spec_pb2.JobSpec:
     for source in ("train", "validation", "test"):
         if filled.data.HasField(source):
             _fill_source(getattr(filled.data, source))
+    for metric in filled.metrics:
+        metric.name = metric_name(metric)
     for group in filled.variable_groups:
         if not group.HasField("frozen"):
             group.frozen = False
@@ -61,7 +65,7 @@ def _fill_training(training: spec_pb2.TrainingSpec, seed: int) -> None:
         "deterministic": False,
     }
     for name, value in defaults.items():
-        if not training.HasField(name):  # type: ignore[arg-type]
+        if not training.HasField(name):
             setattr(training, name, value)
 
 
@@ -73,7 +77,7 @@ def given_name(layer: spec_pb2.LayerSpec) -> str:
 
 
 def layer_names(layers: Iterable[spec_pb2.LayerSpec]) -> list[str]:
-    """Every layer's name; where none is given the type in snake case, numbered from the second on, past the given ones."""
+    """Every layer's name: the given one, else the type in snake case, numbered from the second on."""
     layers = list(layers)
     taken = {given_name(layer) for layer in layers}
     counts: dict[str, int] = {}
@@ -90,6 +94,17 @@ def layer_names(layers: Iterable[spec_pb2.LayerSpec]) -> list[str]:
                     break
         names.append(name)
     return names
+
+
+def metric_name(metric: spec_pb2.Component) -> str:
+    """The metric's name: its own, its config's, else Keras's for the first metric of this type in a process."""
+    if metric.name:
+        return metric.name
+    if "name" in metric.config.fields and metric.config.fields["name"].string_value:
+        return metric.config.fields["name"].string_value
+    entry = Catalogue.load().get("metric", metric.type)
+    parameter = entry.by_name.get("name") if entry is not None else None
+    return str(parameter.default) if parameter is not None and parameter.default else _snake_case(metric.type)
 
 
 def _snake_case(type: str) -> str:

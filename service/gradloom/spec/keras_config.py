@@ -1,8 +1,8 @@
-"""`model.keras_config`: Keras's JSON of a model, checked and rewritten so that it holds only what the catalogue resolves.
+"""`model.keras_config`: Keras's JSON of a model, checked and rewritten to hold only what the catalogue resolves.
 
-Keras's own reader imports the `module` of every class, makes lambdas, type specifications, tensors and slices of special
-class names, and compiles. Here each class is looked up by name, its config checked like any component's, and written anew;
-whatever is not understood is refused.
+Keras's own reader imports the `module` of every class, makes lambdas, type specifications, tensors and slices of
+special class names, and compiles. Here each class is looked up by name, its config checked like any component's, and
+written anew; whatever is not understood is refused.
 """
 
 import json
@@ -224,7 +224,7 @@ class _Walk:
         return place
 
     def _plain(self, value: Any, field: str) -> Any:
-        """Arguments of a call: numbers, strings, lists, mappings and Keras tensors, nothing that Keras would construct."""
+        """Arguments of a call: numbers, strings, lists, mappings and Keras tensors."""
         if isinstance(value, list):
             return [self._plain(entry, child(field, position)) for position, entry in enumerate(value)]
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:

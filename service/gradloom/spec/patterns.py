@@ -32,7 +32,8 @@ def matches(pattern: str, path: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    # Runs of wildcards are one wildcard, and each is possessive where it can be, so that no pattern backtracks for long.
+    # Runs of wildcards are one wildcard, and each is possessive where it can be, so that no pattern backtracks for
+    # long.
     pattern = re.sub(r"\*{3,}", "**", pattern)
     pieces = []
     for piece in re.split(r"(\*\*/|\*\*|\*)", pattern):
@@ -85,4 +86,3 @@ def assign_groups(
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
-

@@ -1,7 +1,7 @@
 """Writes the catalogue: what Keras and `gradloom.components` offer, read from their signatures and docstrings.
 
-A parameter's type is what its default and its line of the docstring's `Args:` agree on; where they leave room for several
-types it is `any`, and the trainer finds out by constructing.
+A parameter's type is what its default and its line of the docstring's `Args:` agree on; where they leave room for
+several types it is `any`, and the trainer finds out by constructing.
 """
 
 import inspect
@@ -218,9 +218,8 @@ def _first_line(member: Any) -> str:
 
 
 def _parameters(kind: str, member: type) -> tuple[Parameter, ...]:
-    signature = (
-        [] if member.__init__ is object.__init__ else list(inspect.signature(member.__init__).parameters.values())[1:]
-    )
+    constructor = vars(member).get("__init__") or inspect.getattr_static(member, "__init__")
+    signature = [] if constructor is object.__init__ else list(inspect.signature(constructor).parameters.values())[1:]
     docs = _argument_docs(member)
     named = [p for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     parameters = [_parameter(p.name, p.default, docs.get(p.name, "")) for p in named]
@@ -270,8 +269,8 @@ _DOC_TYPES: Final = (
     ("string", re.compile(r"(optional |a |the |one of )*str(ing)?\b")),
 )
 _SEVERAL_TYPES: Final = re.compile(
-    r"\b(or|tuple|list|either|sequence|callable|tensor|array|dict|range|function)\b|/|, (float|int|str|bool)|\[|\(|scalar",
-    re.IGNORECASE,
+    r"\b(or|tuple|list|either|sequence|callable|tensor|array|dict|range|function)\b|/|,
+    (float|int|str|bool)|\[|\(|scalar", re.IGNORECASE,
 )
 
 

@@ -1,4 +1,4 @@
-"""Components from their descriptions: types through the catalogue alone, values by constructing, faults with their field."""
+"""Components from their descriptions: types through the catalogue alone, values by constructing."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -46,7 +46,8 @@ def resolve(kind: str, name: str, field: str) -> Entry:
 def construct(entry: Entry, config: Mapping[str, Any], field: str, data_roots: tuple[str, ...] = ()) -> Any:
     """Constructs an entry's object from Python values, nested components first.
 
-    By arguments, not by `from_config`: that wants every key in some classes (Rescaling) and imports what it reads in others.
+    By arguments, not by `from_config`: that wants every key in some classes (Rescaling) and imports what it reads in
+    others.
     """
     config_field = child(field, "config")
     arguments: dict[str, Any] = {}
@@ -77,7 +78,7 @@ def _argument(value: Any, parameter: Parameter, field: str, data_roots: tuple[st
 
 
 def _nested(kind: str, value: Any, field: str, data_roots: tuple[str, ...]) -> Any:
-    """A nested component, `{type, config}` or Keras's `{class_name, config}`, or a name such as `relu`; numbers as they are."""
+    """A nested component `{type, config}` or `{class_name, config}`, or a name such as `relu`; numbers as they are."""
     if isinstance(value, dict):
         key = "type" if "type" in value else "class_name"
         # An activation may be a layer with parameters, such as LeakyReLU.

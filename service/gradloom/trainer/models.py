@@ -30,8 +30,8 @@ __all__ = [
 def build_model(spec: spec_pb2.JobSpec, data_roots: Sequence[str] = ()) -> keras.Model:
     """Builds the model of a spec, with its variables, from the spec's seed; call it under the strategy's scope.
 
-    Sets the process's random seed, dtype policy and image data format, so that neither a `keras.json` on the machine nor what
-    was built before changes the result. Raises InvalidRequestError with the field of what Keras refuses.
+    Sets the process's random seed, dtype policy and image data format, so that neither a `keras.json` on the machine
+    nor what was built before changes the result. Raises InvalidRequestError with the field of what Keras refuses.
     """
     spec = with_defaults(spec, seed=0)
     keras.config.set_dtype_policy("float32")
@@ -147,8 +147,9 @@ def build_learning_rate(component: spec_pb2.Component, field: str) -> Any:
 def variable_paths(model: keras.Model) -> list[tuple[str, Any]]:
     """Every variable of the model, in its order, with its path below the model's name.
 
-    Keras puts the model's name before the path or not, depending on how the model was made; and two layers of two nested
-    models may share a path, as far as Keras is concerned. Here a path starts with the name of the model's own layer.
+    Keras puts the model's name before the path or not, depending on how the model was made; and two layers of two
+    nested models may share a path, as far as Keras is concerned. Here a path starts with the name of the model's own
+    layer.
     """
     owners = {id(variable): layer for layer in model.layers for variable in layer.variables}
     return [(_relative_path(model, owners.get(id(variable)), variable), variable) for variable in model.variables]

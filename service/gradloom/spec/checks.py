@@ -1,0 +1,137 @@
+"""The rules of a job, checked without TensorFlow, every fault at once.
+
+What only constructing can tell (values, shapes, which variables there are) is the trainer's to say.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gradloom.catalogue import Catalogue
+from gradloom.errors import FieldFault
+from gradloom.faults import Faults, shown
+from gradloom.spec.components import ComponentChecker
+from gradloom.spec.data import check_data
+from gradloom.spec.limits import above_zero, between, is_nested_too_deeply
+from gradloom.spec.model import check_model
+from gradloom.spec.training import check_groups, check_loss, check_metrics
+from gradloom.v1 import job_pb2, spec_pb2
+
+MAX_SPEC_BYTES: Final = 1 << 20
+MAX_DISPLAY_NAME: Final = 200
+MAX_LABELS: Final = 64
+MAX_LABEL_VALUE: Final = 63
+MAX_CPU_REPLICAS: Final = 16
+MAX_MAX_ATTEMPTS: Final = 20
+MAX_SEED: Final = 2**31 - 1
+
+_LABEL_KEY: Final = re.compile(r"[a-z]([-_a-z0-9./]{0,62})")
+
+
+@dataclass(frozen=True)
+class OwnedDevices:
+    """The devices of the server, in use or not."""
+
+    gpus: int
+    cpu_slots: int
+
+
+def check_job(
+    job: job_pb2.Job, catalogue: Catalogue, data_roots: Sequence[str], owned: OwnedDevices
+) -> list[FieldFault]:
+    """Every fault of a job as it was sent, in the order of its fields; an empty list when it is sound.
+
+    Does no I/O but resolving symlinks of paths that the spec names.
+    """
+    faults = Faults()
+    _check_texts(job, faults)
+    if not job.HasField("spec"):
+        faults.add("spec", "is required")
+    elif job.spec.ByteSize() > MAX_SPEC_BYTES:
+        faults.add("spec", f"must be at most {MAX_SPEC_BYTES} bytes; got {job.spec.ByteSize()}")
+    elif is_nested_too_deeply(job.spec, faults):
+        pass
+    else:
+        _check_spec(job.spec, ComponentChecker(catalogue, data_roots, faults), owned)
+    return faults.told()
+
+
+def _check_texts(job: job_pb2.Job, faults: Faults) -> None:
+    if len(job.display_name) > MAX_DISPLAY_NAME:
+        length = len(job.display_name)
+        faults.add("display_name", f"must be at most {MAX_DISPLAY_NAME} characters; got {length}")
+    if any(not character.isprintable() for character in job.display_name):
+        faults.add("display_name", f"must hold printable characters only; got {shown(job.display_name)}")
+    if len(job.labels) > MAX_LABELS:
+        faults.add("labels", f"must be at most {MAX_LABELS}; got {len(job.labels)}")
+        return
+    for key, value in sorted(job.labels.items()):
+        field = f"labels[{shown(key)}]"
+        if not _LABEL_KEY.fullmatch(key):
+            faults.add(field, f"must have a key that matches {_LABEL_KEY.pattern}; got {shown(key)}")
+        if len(value) > MAX_LABEL_VALUE or any(not character.isprintable() for character in value):
+            faults.add(field, f"must be at most {MAX_LABEL_VALUE} printable characters; got {shown(value)}")
+
+
+def _check_spec(spec: spec_pb2.JobSpec, checker: ComponentChecker, owned: OwnedDevices) -> None:
+    faults = checker.faults
+    if spec.HasField("model"):
+        check_model(spec.model, checker)
+    else:
+        faults.add("spec.model", "is required")
+    if spec.HasField("data"):
+        check_data(spec.data, checker)
+    else:
+        faults.add("spec.data", "is required")
+    if spec.HasField("loss"):
+        check_loss(spec.loss, checker)
+    else:
+        faults.add("spec.loss", "is required")
+    check_metrics(spec.metrics, checker)
+    check_groups(spec.variable_groups, checker)
+    _check_training(spec.training, faults)
+    if spec.HasField("export"):
+        _check_export(spec.export, faults)
+    _check_resources(spec.resources, owned, faults)
+    between(spec.retry, "max_attempts", 1, MAX_MAX_ATTEMPTS, "spec.retry", faults)
+
+
+def _check_training(training: spec_pb2.TrainingSpec, faults: Faults) -> None:
+    for name in ("epochs", "global_batch_size", "steps_per_loop"):
+        between(training, name, 1, None, "spec.training", faults)
+    between(training, "seed", 0, MAX_SEED, "spec.training", faults)
+    above_zero(training, "clip_norm", "spec.training", faults)
+
+
+def _check_export(export: spec_pb2.ExportSpec, faults: Faults) -> None:
+    field = "spec.export.formats"
+    if not export.formats:
+        faults.add(
+            field, "must name a format at least; leave out `export` for the default, a SavedModel and a .keras file"
+        )
+    known = [number for number in spec_pb2.ExportSpec.Format.values() if number != 0]
+    for position, number in enumerate(export.formats):
+        if number not in known:
+            names = ", ".join(spec_pb2.ExportSpec.Format.Name(number) for number in known)
+            faults.add(f"{field}[{position}]", f"must be one of {names}; got {number}")
+        elif number in export.formats[:position]:
+            name = spec_pb2.ExportSpec.Format.Name(number)
+            faults.add(f"{field}[{position}]", f"must be named once only; {name} is there already")
+        if position > len(known):
+            return
+
+
+def _check_resources(resources: spec_pb2.ResourceSpec, owned: OwnedDevices, faults: Faults) -> None:
+    field = "spec.resources"
+    if resources.HasField("gpus") and resources.HasField("cpu_replicas"):
+        faults.add(field, f"must not ask for both; got gpus {resources.gpus} and cpu_replicas {resources.cpu_replicas}")
+        return
+    between(resources, "gpus", 1, None, field, faults)
+    between(resources, "cpu_replicas", 1, MAX_CPU_REPLICAS, field, faults)
+    if resources.gpus > owned.gpus:
+        owns = f"{owned.gpus} GPU{'' if owned.gpus == 1 else 's'}"
+        faults.add(f"{field}.gpus", f"must be at most what the server owns, {owns}; got {resources.gpus}")
+    on_cpu = resources.HasField("cpu_replicas") or (not resources.HasField("gpus") and owned.gpus == 0)
+    if on_cpu and owned.cpu_slots < 1:
+        faults.add(f"{field}.cpu_replicas", "needs a CPU slot; the server has none (--cpu-slots)")

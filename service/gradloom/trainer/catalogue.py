@@ -269,8 +269,9 @@ _DOC_TYPES: Final = (
     ("string", re.compile(r"(optional |a |the |one of )*str(ing)?\b")),
 )
 _SEVERAL_TYPES: Final = re.compile(
-    r"\b(or|tuple|list|either|sequence|callable|tensor|array|dict|range|function)\b|/|,
-    (float|int|str|bool)|\[|\(|scalar", re.IGNORECASE,
+    r"\b(or|tuple|list|either|sequence|callable|tensor|array|dict|range|function)\b"
+    r"|/|, (float|int|str|bool)|\[|\(|scalar",
+    re.IGNORECASE,
 )
 
 

@@ -256,7 +256,7 @@ def test_wait_returns_the_job_as_it_ended_or_times_out(client: Client, played: P
     played.held.clear()
     played.watches = [[watch(job_pb2.Job.RUNNING, 2)]]
     with pytest.raises(TimeoutError, match=r"still going on after 0.3 s"):
-        client.wait("digits", timeout_seconds=0.3)
+        client.wait("digits", timeout=0.3)
 
 
 def test_logs_go_on_at_their_cursor(client: Client, played: Played) -> None:

@@ -107,7 +107,7 @@ def _print_lines(lines: Any) -> None:
 def submit(
     server: str | None, output: str, project: str, file: BinaryIO, job_id: str | None, watch: bool, validate_only: bool
 ) -> None:
-    """Create a job from FILE, YAML or JSON; `-` reads stdin.
+    """Create a job from FILE (YAML or JSON; - is stdin).
 
     Prints the job's name to stdout and what can be done with it to stderr.
     """
@@ -137,7 +137,10 @@ def submit(
 @_project_option
 @click.argument("file", type=click.File("rb"))
 def validate(server: str | None, output: str, project: str, file: BinaryIO) -> None:
-    """Check FILE as `submit` would, with TensorFlow too, and show which group trains which variable."""
+    """Check FILE and show which group trains which variable.
+
+    Does all that `submit` does, with TensorFlow too, but creates nothing.
+    """
     from gradloom.client.submission import job_from_file
 
     job = job_from_file(file)
@@ -165,10 +168,10 @@ def _suggest(name: str, server: str | None) -> None:
 @_client_command
 @_job_argument
 def watch(server: str | None, output: str, job: str) -> None:
-    """Show JOB until it has ended; exit 0 if it succeeded, else 1.
+    """Show JOB until it has ended.
 
-    Ctrl-C ends the watching, not the job. A lost server is asked for again for 2 minutes. With -o json, one
-    message a line.
+    Exits 0 if it succeeded, else 1. Ctrl-C ends the watching, not the job. A lost server is asked for again for 2
+    minutes. With -o json, one message a line.
     """
     with _connected(server) as client:
         if output == "json":
@@ -236,7 +239,7 @@ def list_jobs(server: str | None, output: str, project: str, limit: int | None) 
 @_job_argument
 @click.option("--variables", is_flag=True, help="Only which group trains which variable.")
 def get(server: str | None, output: str, job: str, variables: bool) -> None:
-    """Show JOB: state, progress, groups, export, or why it failed."""
+    """Show JOB: progress, groups, export, or why it failed."""
     with _connected(server) as client:
         found = client.get(job)
     if output == "json":
@@ -259,14 +262,21 @@ def logs(server: str | None, output: str, job: str, follow: bool, attempt: int |
             for message in client.log_messages(job, attempt=attempt, follow=follow):
                 _print_json(message, indent=None)
             return
+        empty = True
         for line in client.logs(job, attempt=attempt, follow=follow):
             text.say(text.printable(line.text, keep="\t") if escaped else line.text)
+            empty = False
+        if empty:
+            text.remark("The log is empty" + (" so far; -f waits for it." if not follow else "."))
 
 
 @_client_command
 @_job_argument
 def cancel(server: str | None, output: str, job: str) -> None:
-    """End JOB; done at once when it is queued, else when its processes are gone."""
+    """End JOB.
+
+    A queued job is CANCELLED at once, any other CANCELLING until its processes are gone.
+    """
     with _connected(server) as client:
         cancelled = client.cancel(job)
     if output == "json":
@@ -280,7 +290,7 @@ def cancel(server: str | None, output: str, job: str) -> None:
 @_client_command
 @_job_argument
 def attempts(server: str | None, output: str, job: str) -> None:
-    """List the attempts of JOB: why each ended, its devices, its memory."""
+    """List the attempts of JOB and why each ended."""
     with _connected(server) as client:
         found = list(client.attempts(job))
     if output == "json":
@@ -313,9 +323,10 @@ def artifacts(server: str | None, output: str, job: str) -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Replace files of other contents that lie in DEST.")
 def download(server: str | None, output: str, job: str, destination: Path, kind: str, overwrite: bool) -> None:
-    """Fetch the files of JOB below the directory DEST, each checked against its digest.
+    """Fetch the files of JOB below the directory DEST.
 
-    A file is there whole or not at all; run the command again to fetch what is missing.
+    Each is checked against its digest and is there whole or not at all; run the command again to fetch what is
+    missing.
     """
     from gradloom.client.transfer import transfer_bar
 
@@ -338,7 +349,10 @@ def download(server: str | None, output: str, job: str, destination: Path, kind:
 @click.argument("type", metavar="[TYPE]", required=False)
 @click.option("--kind", metavar="KIND", help="Only this kind: layer, loss, metric, optimizer, schedule, dataset, ...")
 def components(server: str | None, output: str, type: str | None, kind: str | None) -> None:
-    """List what a spec may name, or show what the config of TYPE may hold."""
+    """List what a spec may name, or explain TYPE.
+
+    Explained are the keys that its `config` may hold, with their defaults.
+    """
     with _connected(server) as client:
         found = list(client.components(type, kind=kind))
         if type and not found:

@@ -62,7 +62,7 @@ class Client:
         server: str | None = None,
         *,
         project: str = DEFAULT_PROJECT,
-        timeout_seconds: float = CALL_SECONDS,
+        timeout: float = CALL_SECONDS,
         reconnect_seconds: float = RECONNECT_SECONDS,
         on_reconnect: Callable[[GradloomError], None] | None = None,
     ):
@@ -71,13 +71,13 @@ class Client:
         Args:
             server: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Default: `GRADLOOM_SERVER`, else `127.0.0.1:50051`.
             project: the project of bare job ids.
-            timeout_seconds: how long a single call may take.
+            timeout: how many seconds a single call may take.
             reconnect_seconds: how long a stream that was lost is asked for again.
             on_reconnect: hears of every loss of a stream before it is asked for again.
         """
         self.server = server_address(server)
         self.project = project
-        self._timeout_seconds = timeout_seconds
+        self._timeout = timeout
         self._reconnect_seconds = reconnect_seconds
         self._on_reconnect = on_reconnect
         self._answered = False
@@ -121,7 +121,7 @@ class Client:
             request_id=request_id or str(uuid.uuid4()),
             validate_only=validate_only,
         )
-        timeout = max(self._timeout_seconds, VALIDATION_SECONDS) if validate_only else self._timeout_seconds
+        timeout = max(self._timeout, VALIDATION_SECONDS) if validate_only else self._timeout
         return self._call(self._stub.CreateJob, request, timeout)  # type: ignore[no-any-return]
 
     def get(self, job: JobReference) -> job_pb2.Job:
@@ -142,18 +142,18 @@ class Client:
         return self._call(self._stub.CancelJob, request)  # type: ignore[no-any-return]
 
     def watch(
-        self, job: JobReference, *, cursor: str | None = None, timeout_seconds: float | None = None
+        self, job: JobReference, *, cursor: str | None = None, timeout: float | None = None
     ) -> Iterator[service_pb2.WatchJobResponse]:
         """The job as it is now, then every event and the newest progress, until the job is terminal.
 
         Args:
             job: the job.
             cursor: the cursor of the last message that was seen; every event after it follows. Default: from now on.
-            timeout_seconds: raises TimeoutError after so long. Default: none.
+            timeout: raises TimeoutError after so many seconds. Default: none.
         """
         request = service_pb2.WatchJobRequest(name=self._name(job), cursor=cursor)
         last_event, last_state = 0, job_pb2.Job.STATE_UNSPECIFIED
-        for message in self._resumed(self._stub.WatchJob, request, timeout_seconds):
+        for message in self._resumed(self._stub.WatchJob, request, timeout):
             request.cursor = message.cursor or request.cursor
             if message.HasField("event"):
                 if message.event.number <= last_event:
@@ -164,12 +164,12 @@ class Client:
         if last_state not in TERMINAL_STATES:
             raise ServerUnavailableError(f"{self.server} ended the stream before the job had ended")
 
-    def wait(self, job: JobReference, *, timeout_seconds: float | None = None) -> job_pb2.Job:
+    def wait(self, job: JobReference, *, timeout: float | None = None) -> job_pb2.Job:
         """Waits until the job is terminal and returns it; its `state` says whether it succeeded.
 
-        Raises TimeoutError after `timeout_seconds`. Default: none.
+        Raises TimeoutError after `timeout` seconds. Default: none.
         """
-        for _ in self.watch(job, timeout_seconds=timeout_seconds):
+        for _ in self.watch(job, timeout=timeout):
             pass
         return self.get(job)
 
@@ -269,11 +269,11 @@ class Client:
                 return
             request.page_token = response.next_page_token
 
-    def _call(self, method: Any, request: Any, timeout_seconds: float | None = None) -> Any:
+    def _call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
         patience = Patience(UNREACHED_SECONDS)
         while True:
             try:
-                response = method(request, timeout=timeout_seconds or self._timeout_seconds)
+                response = method(request, timeout=timeout or self._timeout)
             except grpc.RpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or not patience.wait():
                     raise domain_error(error, self.server) from error
@@ -281,12 +281,12 @@ class Client:
                 self._answered = True
                 return response
 
-    def _resumed(self, method: Any, request: Any, timeout_seconds: float | None) -> Iterator[Any]:
+    def _resumed(self, method: Any, request: Any, timeout: float | None) -> Iterator[Any]:
         """The messages of a server stream.
 
         The caller moves the cursor in `request` before it takes the next message.
         """
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        deadline = None if timeout is None else time.monotonic() + timeout
         patience = Patience(self._reconnect_seconds if self._answered else UNREACHED_SECONDS)
 
         def lost(error: grpc.RpcError) -> None:
@@ -303,8 +303,8 @@ class Client:
                 self._answered = True
                 yield message
         except grpc.RpcError as error:
-            if timeout_seconds is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise TimeoutError(f"still going on after {timeout_seconds:g} s") from error
+            if timeout is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TimeoutError(f"still going on after {timeout:g} s") from error
             raise domain_error(error, self.server) from error
 
 

@@ -62,7 +62,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which a user meets them, not by the alphabet."""
-        return list(self.commands)
+        return sorted(self.commands, key="serve".__ne__)
 
 
 def _told(error: GradloomError) -> str:

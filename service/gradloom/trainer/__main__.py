@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     match list(arguments):
         case []:
             standby.prepare_process()
-            with standby.imports_held_back():
+            with standby.noise_held_back():
                 from gradloom.trainer import attempt
             return attempt.main()
         case ["export"]:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
 
             return validator.main()
         case ["catalogue"]:
-            with standby.imports_held_back():
+            with standby.noise_held_back():
                 from gradloom.trainer import catalogue
             sys.stdout.write(catalogue.generate())
             return 0

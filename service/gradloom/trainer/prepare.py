@@ -1,5 +1,6 @@
 """From a spec to a training that can start: devices, data, model, groups, optimizers, and the record of it all."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ import keras
 
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.spec import assign_groups
-from gradloom.trainer import datasets, fitness, models, strategy
+from gradloom.trainer import datasets, fitness, models, standby, strategy
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.loop import Training
 from gradloom.trainer.resolved import Resolution, resolve
@@ -79,7 +80,9 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
     """
     threads = threads or strategy.choose_threads(given.device_kind, given.replicas)
     device_kind = spec_pb2.ResolvedSpec.CPU if rehearsal else given.device_kind
-    strategy.configure(device_kind, given.replicas, threads, spec.training.deterministic)
+    # On a machine without GPUs TensorFlow calls that an error while it looks for them.
+    with standby.noise_held_back() if device_kind == spec_pb2.ResolvedSpec.CPU else contextlib.nullcontext():
+        strategy.configure(device_kind, given.replicas, threads, spec.training.deterministic)
     faults = Faults()
     # Reading releases the interpreter for most of its time: the model is built meanwhile.
     with ThreadPoolExecutor(thread_name_prefix="data") as pool:

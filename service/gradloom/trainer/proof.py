@@ -39,7 +39,7 @@ class Prover:
     """The clean process. Started early, its imports overlap with the end of the training; it dies with this process."""
 
     def __init__(self, blocked: Sequence[str] = PROJECT_PACKAGES):
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
         # -P: neither its own directory nor the working directory is searched for modules.
         self._process = subprocess.Popen(
             [sys.executable, "-P", prover.__file__, *blocked],

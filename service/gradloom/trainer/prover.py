@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -50,7 +51,16 @@ def main(packages: Sequence[str]) -> int:
     sys.meta_path.insert(0, ImportBlocker(packages))
     require_blocked(packages)
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    import tensorflow  # noqa: F401
+    # What goes wrong here is raised; the rest would only fill the log of the attempt.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with tempfile.TemporaryFile() as noise:
+        errors = os.dup(2)
+        os.dup2(noise.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(errors, 2)
+            os.close(errors)
 
     print("ready", file=answers)
     line = sys.stdin.readline()

@@ -45,7 +45,8 @@ def prepare_process() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     faulthandler.enable()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # Errors only: what TensorFlow warns of is its own business, such as an optimisation that it skips.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
@@ -60,8 +61,8 @@ def prepare_process() -> None:
 
 
 @contextlib.contextmanager
-def imports_held_back() -> Iterator[None]:
-    """Holds back what libraries print while they are imported; shows it only when an import fails.
+def noise_held_back() -> Iterator[None]:
+    """Holds back what libraries print while they are imported or set up; shows it only when that fails.
 
     It does so on the descriptors themselves, which native code writes to. A spare has no log
     yet: its supervisor opens one when the spare is used.

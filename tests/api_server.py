@@ -79,11 +79,11 @@ class Api:
         self.store.create_job(name, digits_job(), None, "", now())
         return name
 
-    def claim(self, name: JobName) -> AttemptRow:
-        """Begins an attempt of a queued job; its trainer would hold TOKEN."""
+    def claim(self, name: JobName, token: str = TOKEN) -> AttemptRow:
+        """Begins an attempt of a queued job, whose trainer would hold the token."""
         uid = self.store.snapshot(name).uid
         attempt = self.store.claim(
-            uid, ["CPU:0"], token_digest(TOKEN), "the test", now(), artifact_root=str(self.artifact_root)
+            uid, ["CPU:0"], token_digest(token), "the test", now(), artifact_root=str(self.artifact_root)
         )
         assert attempt is not None
         (attempt.directory / "log").mkdir(parents=True)

@@ -20,7 +20,8 @@ from gradloom.jobs import schema
 
 BUSY_TIMEOUT_SECONDS: Final = 10.0
 """How long a writer waits for a foreign process that holds the database, such as a backup."""
-_READERS: Final = 8
+READERS: Final = 8
+READ_TIMEOUT_SECONDS: Final = 30.0
 _PAGE_CACHE_KIB: Final = 1024
 _WAL_LIMIT_BYTES: Final = 16 << 20
 
@@ -36,7 +37,7 @@ class Database:
         self._url = _checked(url)
         self._write_lock = threading.Lock()
         self._writer = self._engine(read_only=False, connections=1)
-        self._readers = self._engine(read_only=True, connections=_READERS)
+        self._readers = self._engine(read_only=True, connections=READERS)
         try:
             with self._writer.begin() as connection:
                 _upgrade(connection, self._url)
@@ -78,6 +79,7 @@ class Database:
             poolclass=QueuePool,
             pool_size=connections,
             max_overflow=0,
+            pool_timeout=READ_TIMEOUT_SECONDS,
             connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         )
 
@@ -125,6 +127,8 @@ def _upgrade(connection: sa.Connection, url: sa.URL) -> None:
     if "alembic_version" in tables:
         revision = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
         if revision == schema.HEAD:
+            # Changes nothing; tells now, and not at the first job, that the database cannot be written.
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
             return
     elif tables:
         raise StoreUnusableError(f"the database {_shown(url)} is not Gradloom's: it holds {', '.join(sorted(tables))}")

@@ -1,0 +1,103 @@
+"""What the tests of the store share: how to make each kind of store, and jobs, claims and reports to put into it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.job import JobName
+from gradloom.jobs.records import AttemptOutcome, AttemptRow
+from gradloom.jobs.store import Store
+from gradloom.v1 import job_pb2, spec_pb2
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+DIGEST = "0123456789abcdef" * 4
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    "sqlite": lambda directory: Store.open(sqlite_url(directory)),
+}
+"""Every kind of store, by name; the contract holds for each."""
+
+
+def sqlite_url(directory: Path) -> str:
+    return f"sqlite:///{directory / 'gradloom.db'}"
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def a_job(**resources: int) -> job_pb2.Job:
+    spec = spec_pb2.JobSpec(model=spec_pb2.ModelSpec(name="net"))
+    if resources:
+        spec.resources.CopyFrom(spec_pb2.ResourceSpec(**resources))
+    return job_pb2.Job(display_name="a net", labels={"team": "vision"}, spec=spec)
+
+
+def name_of(job_id: str, project: str = "default") -> JobName:
+    return JobName(project, job_id)
+
+
+def report(beat: int, phase: int = job_pb2.Progress.TRAINING, step: int = 0) -> attempt_pb2.ReportRequest:
+    return attempt_pb2.ReportRequest(beat=beat, progress=job_pb2.Progress(phase=phase, global_step=step))
+
+
+def epoch_ended(epoch: int, **scalars: float) -> job_pb2.Event:
+    return job_pb2.Event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars=scalars)
+
+
+def completed(number: int) -> attempt_pb2.FinishAttemptRequest:
+    return attempt_pb2.FinishAttemptRequest(
+        reason=job_pb2.Job.COMPLETED,
+        message="proven",
+        export=job_pb2.Export(model="net", version=number, path=f"/export/net/{number}", largest_difference=1e-7),
+        artifacts=[
+            job_pb2.Artifact(path=path, kind=job_pb2.Artifact.EXPORT, size_bytes=10, sha256=DIGEST)
+            for path in (f"export/net/{number}/saved_model.pb", "export/net.keras")
+        ],
+    )
+
+
+def outcome(reason: int = job_pb2.Job.COMPLETED, **observed: object) -> AttemptOutcome:
+    return AttemptOutcome(reason, f"ended for reason {reason}", **observed)  # type: ignore[arg-type]
+
+
+@dataclass
+class Desk:
+    """A store with a clock that moves a second a call, so that a test reads as a story."""
+
+    store: Store
+    seconds: int = 0
+    tokens: int = 0
+
+    def now(self) -> datetime:
+        self.seconds += 1
+        return after(self.seconds)
+
+    def create(self, job_id: str, project: str = "default", **resources: int) -> job_pb2.Job:
+        return self.store.create_job(name_of(job_id, project), a_job(**resources), None, "", self.now())
+
+    def cancel(self, job_id: str) -> job_pb2.Job:
+        return self.store.cancel_job(name_of(job_id), None, "", self.now())
+
+    def claim(self, uid: str, owner: str = "server") -> AttemptRow:
+        self.tokens += 1
+        claimed = self.store.claim(
+            uid, ["CPU:0"], f"token-{self.tokens}", owner, self.now(), artifact_root="/artifacts"
+        )
+        assert claimed is not None
+        return claimed
+
+    def run(self, job_id: str) -> AttemptRow:
+        """Creates a job and has it RUNNING."""
+        attempt = self.claim(self.create(job_id).uid)
+        self.store.record_report(attempt.uid, attempt.number, report(1), self.now())
+        return attempt
+
+    def end(self, attempt: AttemptRow, how: AttemptOutcome, next_state: int) -> job_pb2.Job:
+        return self.store.end_attempt(attempt.uid, attempt.number, how, next_state, self.now())
+
+    def succeed(self, attempt: AttemptRow) -> job_pb2.Job:
+        self.store.finish_attempt(attempt.uid, attempt.number, completed(attempt.number), self.now())
+        return self.end(attempt, outcome(), job_pb2.Job.SUCCEEDED)

@@ -1,0 +1,206 @@
+"""Random sequences of calls, against a model of a few lines: the store does what the model says, at every step."""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.errors import AlreadyExistsError, AttemptSupersededError, WrongStateError
+from gradloom.job import NEXT_STATES, TERMINAL_STATES
+from gradloom.v1 import job_pb2
+from tests.stores import STORES, Desk, completed, epoch_ended, name_of, outcome, report
+
+Job = job_pb2.Job
+JOB_IDS = st.sampled_from(["a", "b", "c"])
+ENDS = st.sampled_from(
+    [
+        (Job.COMPLETED, Job.SUCCEEDED),
+        (Job.TRAINER_RAISED, Job.FAILED),
+        (Job.TRAINER_LOST, Job.QUEUED),
+        (Job.CANCELLED_BY_USER, Job.CANCELLED),
+    ]
+)
+
+
+@dataclass
+class ModelJob:
+    """What a job must be: its state, and one entry an attempt."""
+
+    uid: str
+    state: int = Job.QUEUED
+    attempts: int = 0
+    live: bool = False
+    finished: int | None = None
+    reported_events: int = 0
+    history: list[int] = field(default_factory=lambda: [Job.QUEUED])
+
+    def may_end_in(self, state: int) -> bool:
+        proven = self.finished == Job.COMPLETED
+        return state in NEXT_STATES[self.state] and (proven or state != Job.SUCCEEDED)
+
+    def move(self, to: int) -> None:
+        assert to in NEXT_STATES[self.state]
+        self.state = to
+        self.history.append(to)
+
+
+class StoreAgainstModel(RuleBasedStateMachine):
+    kind = "sqlite"
+
+    @initialize()
+    def open_store(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.desk = Desk(STORES[self.kind](Path(self.directory.name)))
+        self.jobs: dict[str, ModelJob] = {}
+
+    def teardown(self):
+        self.desk.store.close()
+        self.directory.cleanup()
+
+    @rule(job_id=JOB_IDS)
+    def create(self, job_id):
+        if job_id in self.jobs:
+            with pytest.raises(AlreadyExistsError):
+                self.desk.create(job_id)
+        else:
+            self.jobs[job_id] = ModelJob(self.desk.create(job_id).uid)
+
+    @rule(job_id=JOB_IDS)
+    def cancel(self, job_id):
+        job = self.jobs.get(job_id)
+        if job is None:
+            return
+        if job.state in (Job.SUCCEEDED, Job.FAILED):
+            with pytest.raises(WrongStateError):
+                self.desk.cancel(job_id)
+            return
+        if job.state == Job.QUEUED:
+            job.move(Job.CANCELLED)
+        elif job.state in (Job.STARTING, Job.RUNNING):
+            job.move(Job.CANCELLING)
+        assert self.desk.cancel(job_id).state == job.state
+
+    @rule(job_id=JOB_IDS)
+    def claim(self, job_id):
+        job = self.jobs.get(job_id)
+        if job is None:
+            return
+        self.desk.tokens += 1
+        claimed = self.desk.store.claim(
+            job.uid, ["CPU:0"], f"token-{self.desk.tokens}", "server", self.desk.now(), artifact_root="/a"
+        )
+        if job.state != Job.QUEUED:
+            assert claimed is None
+            return
+        job.move(Job.STARTING)
+        job.attempts += 1
+        job.live, job.finished, job.reported_events = True, None, 0
+        assert claimed.number == job.attempts
+
+    @precondition(lambda self: any(job.attempts for job in self.jobs.values()))
+    @rule(data=st.data(), offset_back=st.integers(0, 2), events=st.integers(0, 3), trains=st.booleans())
+    def report(self, data, offset_back, events, trains):
+        job, number = self.some_attempt(data)
+        phase = job_pb2.Progress.TRAINING if trains else job_pb2.Progress.PREPARING
+        look = report(self.desk.seconds, phase)
+        look.event_offset = max(0, job.reported_events - offset_back)
+        look.events.extend(epoch_ended(look.event_offset + 1 + index) for index in range(events))
+        if not self.is_live(job, number):
+            with pytest.raises(AttemptSupersededError):
+                self.desk.store.record_report(job.uid, number, look, self.desk.now())
+            return
+        told = self.desk.store.record_report(job.uid, number, look, self.desk.now())
+        if trains and job.state == Job.STARTING:
+            job.move(Job.RUNNING)
+            assert told.started_running
+        assert told.stop == (job.state == Job.CANCELLING)
+        job.reported_events = max(job.reported_events, look.event_offset + events)
+
+    @precondition(lambda self: any(job.attempts for job in self.jobs.values()))
+    @rule(data=st.data(), proven=st.booleans())
+    def finish(self, data, proven):
+        job, number = self.some_attempt(data)
+        how = completed(number) if proven else attempt_pb2.FinishAttemptRequest(reason=Job.TRAINER_RAISED)
+        if self.is_live(job, number):
+            self.desk.store.finish_attempt(job.uid, number, how, self.desk.now())
+            job.finished = job.finished or how.reason
+        else:
+            with pytest.raises(AttemptSupersededError):
+                self.desk.store.finish_attempt(job.uid, number, how, self.desk.now())
+
+    @precondition(lambda self: any(job.attempts for job in self.jobs.values()))
+    @rule(data=st.data(), end=ENDS)
+    def end(self, data, end):
+        job, number = self.some_attempt(data)
+        reason, next_state = end
+        if not self.is_live(job, number):
+            expected = AttemptSupersededError
+        elif not job.may_end_in(next_state):
+            expected = WrongStateError
+        else:
+            expected = None
+        if expected:
+            with pytest.raises(expected):
+                self.desk.store.end_attempt(job.uid, number, outcome(reason), next_state, self.desk.now())
+            return
+        self.desk.store.end_attempt(job.uid, number, outcome(reason), next_state, self.desk.now())
+        job.move(next_state)
+        job.live = False
+
+    @rule()
+    def reopen(self):
+        self.desk.store.close()
+        self.desk.store = STORES[self.kind](Path(self.directory.name))
+
+    def some_attempt(self, data):
+        jobs = [job for job in self.jobs.values() if job.attempts]
+        job = data.draw(st.sampled_from(jobs), "job")
+        newest_first = st.integers(0, job.attempts - 1).map(lambda back: job.attempts - back)
+        return job, data.draw(newest_first, "attempt")
+
+    def is_live(self, job, number):
+        return job.live and number == job.attempts
+
+    @invariant()
+    def every_job_is_what_the_model_says(self):
+        store = self.desk.store
+        listed, _ = store.list_jobs("default")
+        assert {job.uid: job.state for job in listed} == {job.uid: job.state for job in self.jobs.values()}
+        for job_id, job in self.jobs.items():
+            stored = store.get_job(name_of(job_id))
+            assert stored.attempt_count == job.attempts
+            assert stored.HasField("end_time") == (job.state in TERMINAL_STATES)
+            assert stored.HasField("export") == (job.state == Job.SUCCEEDED)
+            assert bool(store.list_artifacts(name_of(job_id))[0]) == (job.state == Job.SUCCEEDED)
+
+    @invariant()
+    def the_log_tells_every_state_in_order_without_gaps(self):
+        for job in self.jobs.values():
+            events = self.desk.store.events_after(job.uid, 0, limit=10_000)
+            assert [event.number for event in events] == list(range(1, len(events) + 1))
+            assert [event.state for event in events if event.state] == job.history
+
+    @invariant()
+    def the_log_holds_every_epoch_of_an_attempt_once(self):
+        for job in self.jobs.values():
+            events = self.desk.store.events_after(job.uid, 0, limit=10_000)
+            epochs = [event.epoch for event in events if event.attempt == job.attempts and event.HasField("epoch")]
+            assert epochs == list(range(1, job.reported_events + 1))
+
+    @invariant()
+    def a_job_has_one_live_attempt_or_none_as_its_state_says(self):
+        live = [(row.uid, row.number) for row in self.desk.store.live_attempts()]
+        assert sorted(live) == sorted((job.uid, job.attempts) for job in self.jobs.values() if job.live)
+        waiting = {row.uid for row in self.desk.store.queued_jobs()}
+        assert waiting == {job.uid for job in self.jobs.values() if job.state == Job.QUEUED}
+
+
+StoreAgainstModel.TestCase.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestStoreAgainstModel = StoreAgainstModel.TestCase

@@ -80,6 +80,14 @@ def _cause_of_exit(record: ExitRecord) -> tuple[int, str]:
     if record.stopped:
         # Not by this server, which would have noted why: a machine that shuts down, or somebody's hand.
         return Job.TRAINER_LOST, record.error or "its supervisor was told to stop by something else than the server"
+    if not record.assigned and record.exit_code is not None:
+        return Job.LAUNCH_FAILED, f"the trainer exited with code {record.exit_code} before it took its assignment"
+    if not record.assigned and record.signal is not None:
+        # Such as a spare that was killed in the moment in which it was used.
+        return (
+            Job.TRAINER_LOST,
+            f"the trainer was killed by {_signal_name(record.signal)} before it took its assignment",
+        )
     if record.signal is not None:
         return Job.KILLED_BY_SIGNAL, f"the trainer was killed by {_signal_name(record.signal)}"
     if record.exit_code is not None:

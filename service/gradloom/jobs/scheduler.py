@@ -54,7 +54,7 @@ def utc_now() -> datetime:
 
 
 class Scheduler:
-    """The scheduler of one server. `tick` and `drain` belong to one thread at a time; the rest to any."""
+    """The scheduler of one server. Belongs to one thread at a time, but for `device_counts`."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Scheduler:
             self._launcher.warm()
 
     def drain(self, timeout_seconds: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
-        """Ends every attempt and returns their jobs to the queue; kills what is left after the timeout, or when hurried.
+        """Ends every attempt and returns their jobs to the queue; kills what is left after the timeout or when hurried.
 
         Returns when nothing is left. No tick may follow.
         """

@@ -23,6 +23,8 @@ class ExitRecord:
     exit_code: int | None = None
     """The trainer's exit code; None when a signal ended it."""
     signal: int | None = None
+    assigned: bool = True
+    """The trainer had taken its assignment; if not, the job has no part in its end."""
     oom_killed: bool = False
     """The kernel killed the trainer because memory ran out."""
     stopped: bool = False

@@ -52,7 +52,11 @@ def supervise(options: Options) -> int:
     """
     processes.become_subreaper()
     wakeups = Wakeups()
-    trainer = Trainer(options.command)
+    try:
+        trainer = Trainer(options.command)
+    except OSError as error:
+        _tell("refused", str(error), error.errno)
+        return 3
     spare = Spare(trainer, wakeups)
     attempt = None
     if (line := spare.wait()) is not None:
@@ -167,9 +171,7 @@ class Attempt:
             )
         )
         attempt = cls(directory, lock, spare, options)
-        with contextlib.suppress(BrokenPipeError):  # The trainer ended just now; that is an end like any other.
-            os.write(spare.trainer.stdin, line)
-        os.close(spare.trainer.stdin)
+        spare.trainer.assign(line)
         return attempt
 
     def __init__(self, directory: AttemptDirectory, lock: int, spare: Spare, options: Options):
@@ -291,6 +293,7 @@ class Attempt:
         assert status is not None
         record.exit_code = status if status >= 0 else None
         record.signal = -status if status < 0 else None
+        record.assigned = self._trainer.has_assignment()
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         record.user_cpu_seconds = used.ru_utime
         record.system_cpu_seconds = used.ru_stime

@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import os
 import signal
+import sys
+import termios
 import time
 from collections.abc import Callable
 from typing import NoReturn
@@ -25,20 +27,26 @@ class Trainer:
     """A started trainer; `pid` is also its process group."""
 
     def __init__(self, command: list[str]):
-        """Forks and executes; a command that cannot be executed ends with exit code 127 and says why in its output."""
-        stdin_read, self.stdin = os.pipe()
+        """Forks and executes; raises OSError when the command cannot be executed."""
+        self._stdin_read, self._stdin_write = os.pipe()
         self.output, output_write = os.pipe()
         self.ready, ready_write = os.pipe()
+        failure_read, failure_write = os.pipe()
         with contextlib.suppress(OSError):  # A user may have a limit; the default size only makes the trainer wait.
             fcntl.fcntl(output_write, _F_SETPIPE_SZ, _OUTPUT_PIPE_BYTES)
         supervisor = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            _become_trainer(command, supervisor, stdin_read, output_write, ready_write)
+            _become_trainer(command, supervisor, self._stdin_read, output_write, ready_write, failure_write)
         with contextlib.suppress(ProcessLookupError, PermissionError):  # Both sides do it, so that neither is early.
             os.setpgid(self.pid, self.pid)
-        for handle in (stdin_read, output_write, ready_write):
+        for handle in (output_write, ready_write, failure_write):
             os.close(handle)
+        failure = os.read(failure_read, _READ_BYTES)  # The end of the pipe, once the command is executed.
+        os.close(failure_read)
+        if failure:
+            os.waitpid(self.pid, 0)
+            raise OSError(f"{command[0]} could not be started: {failure.decode()}")
         for handle in (self.output, self.ready):
             os.set_blocking(handle, False)
         self.output_closed = False
@@ -46,6 +54,17 @@ class Trainer:
         """Ended, and perhaps still a zombie, so that its pid and group stay its own until all of it are killed."""
         self.status: int | None = None
         """The exit code, or minus the signal; None until the trainer is reaped."""
+
+    def assign(self, line: bytes) -> None:
+        """Hands over the one line on standard input, and closes it. The line must fit a pipe."""
+        os.write(self._stdin_write, line)
+        os.close(self._stdin_write)
+
+    def has_assignment(self) -> bool:
+        """Tells whether the trainer has read its line."""
+        unread = bytearray(4)
+        fcntl.ioctl(self._stdin_read, termios.FIONREAD, unread)
+        return int.from_bytes(unread, sys.byteorder) == 0
 
     def read_output(self) -> bytes:
         """Reads what was printed; no bytes when there is nothing now, or nothing more (`output_closed`)."""
@@ -120,7 +139,7 @@ def _left(supervisor_id: str) -> list[processes.Process]:
     return list(found.values())
 
 
-def _become_trainer(command: list[str], supervisor: int, stdin: int, output: int, ready: int) -> NoReturn:
+def _become_trainer(command: list[str], supervisor: int, stdin: int, output: int, ready: int, failure: int) -> NoReturn:
     """Runs in the forked child."""
     try:
         os.setpgid(0, 0)
@@ -137,7 +156,7 @@ def _become_trainer(command: list[str], supervisor: int, stdin: int, output: int
         _prefer_as_oom_victim()
         os.execvp(command[0], command)
     except BaseException as error:
-        os.write(output, f"{command[0]} could not be started: {error}\n".encode())
+        os.write(failure, str(error).encode())
         os._exit(127)
 
 

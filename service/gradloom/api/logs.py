@@ -1,5 +1,6 @@
 """StreamLogs: the lines of attempts' logs, by offset in the whole log, rotated files included."""
 
+import enum
 import re
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
@@ -103,15 +104,14 @@ class _Follower:
             if self._offset > await self._offload.read(_end, log):
                 raise CursorExpiredError(f"the log of attempt {self._number} is shorter than {self._offset} bytes")
         while True:
-            start, block = await self._offload.read(attempt_log.read, log, self._offset, BLOCK_BYTES)
+            start, block, after = await self._offload.read(_block, log, self._offset)
             if start > self._offset:
                 yield self._message([f"[{start - self._offset} bytes of this log were dropped by rotation]"], start)
             *lines, rest = block.split(b"\n")
-            if rest and (whole or len(rest) >= LONGEST_LINE_BYTES):
-                at_end = start + len(block) >= await self._offload.read(_end, log)
-                if at_end or len(rest) >= LONGEST_LINE_BYTES:
-                    lines.append(rest)
-                    rest = b""
+            never_completed = after is _After.GAP or (after is _After.END and whole)
+            if rest and (never_completed or len(rest) >= LONGEST_LINE_BYTES):
+                lines.append(rest)
+                rest = b""
             if not lines:
                 return
             yield self._message([part for line in lines for part in _parts(line)], start + len(block) - len(rest))
@@ -120,6 +120,29 @@ class _Follower:
         self._offset = offset
         cursor = f"{self._uid.replace('-', '')}.{self._number}.{offset}"
         return service_pb2.StreamLogsResponse(attempt=self._number, lines=lines, cursor=cursor)
+
+
+class _After(enum.Enum):
+    """What follows a block of a log."""
+
+    MORE = enum.auto()
+    END = enum.auto()
+    """Nothing yet."""
+    GAP = enum.auto()
+    """Bytes that were dropped."""
+
+
+def _block(log: Path, offset: int) -> tuple[int, bytes, _After]:
+    """Reads a block across the log's files, for a line may begin in one and end in the next."""
+    start, block = attempt_log.read(log, offset, BLOCK_BYTES)
+    while len(block) < BLOCK_BYTES:
+        found, more = attempt_log.read(log, start + len(block), BLOCK_BYTES - len(block))
+        if not more:
+            return start, block, _After.END
+        if found > start + len(block):
+            return start, block, _After.GAP
+        block += more
+    return start, block, _After.MORE
 
 
 def _parts(line: bytes) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """What trainers report: each call belongs to one live attempt and changes nothing once that is superseded."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,7 +12,9 @@ from gradloom.errors import (
     AttemptSupersededError,
     FieldFault,
     InvalidRequestError,
+    LimitExceededError,
     PermissionDeniedError,
+    ServerUnavailableError,
     WrongStateError,
 )
 from gradloom.job import REASON_RULES, JobName
@@ -40,7 +44,7 @@ class ReportWrites:
         Raises PermissionDeniedError for a token that was never given, AttemptSupersededError when its attempt has
         ended.
         """
-        with self._database.read() as connection:
+        with _asked_again(), self._database.read() as connection:
             row = connection.execute(ATTEMPTS.where(attempts.c.token_digest == token_digest)).one_or_none()
         if row is None:
             raise PermissionDeniedError("this token is no attempt's")
@@ -52,7 +56,7 @@ class ReportWrites:
 
         A job that is being cancelled keeps what it has.
         """
-        with self._database.write() as connection:
+        with _asked_again(), self._database.write() as connection:
             row = _live(connection, uid, number)
             stored = connection.execute(sa.select(specs.c.resolved_spec).where(specs.c.job_uid == uid)).scalar_one()
             if stored is not None:
@@ -75,9 +79,9 @@ class ReportWrites:
         events before it are missing, on `events[i].kind` for one that only the store may write.
         """
         _check_kinds(report)
-        with self._database.read() as connection:
+        with _asked_again(), self._database.read() as connection:
             durable = _must_last(_live(connection, uid, number), report)
-        with self._database.write(durable=durable) as connection:
+        with _asked_again(), self._database.write(durable=durable) as connection:
             row = _live(connection, uid, number)
             if report.event_offset > row.reported_events:
                 rule = f"must be at most {row.reported_events}, the events that are stored; got {report.event_offset}"
@@ -116,7 +120,7 @@ class ReportWrites:
             faults.append(FieldFault("reason", f"must say why the attempt ended; got {finish.reason}"))
         if faults:
             raise InvalidRequestError(faults)
-        with self._database.write() as connection:
+        with _asked_again(), self._database.write() as connection:
             row = _live(connection, uid, number)
             if row.finish is not None:
                 return
@@ -125,6 +129,18 @@ class ReportWrites:
                 changes["progress"] = _progress(finish.progress, number)
             connection.execute(attempts.update().where(attempt_is(uid, number)).values(**changes))
         self.hub.publish(uid)
+
+
+@contextmanager
+def _asked_again() -> Iterator[None]:
+    """Turns a limit that is reached for now, such as a full disk, into a server that is away.
+
+    A trainer waits for that and asks again; hours of training must not end for want of room for a line about them.
+    """
+    try:
+        yield
+    except LimitExceededError as error:
+        raise ServerUnavailableError(str(error)) from error
 
 
 def _live(connection: sa.Connection, uid: str, number: int) -> sa.Row[Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gradloom.client import text
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault, InvalidRequestError, LimitExceededError
 from gradloom.v1 import job_pb2, service_pb2
 from tests.training_service import LOST, Played, Serving, Watch, serve
 
@@ -191,6 +191,12 @@ def test_exit_codes_without_a_server(arguments: list[str], code: int, said: str)
     assert "Traceback" not in done.stderr
 
 
+def test_a_busy_server_says_when_to_try_again(serving: Serving, played: Played) -> None:
+    played.failures = [LimitExceededError("8 validations wait", retry_after_seconds=12)]
+    done = gradloom(serving, "validate", "-", input=JOB_FILE)
+    assert (done.returncode, done.stderr) == (4, "gradloom: 8 validations wait\nTry again in 12 s.\n")
+
+
 def test_an_unknown_job_exits_4(serving: Serving) -> None:
     done = gradloom(serving, "get", "nope")
     assert (done.returncode, done.stderr) == (4, "gradloom: no job projects/default/jobs/nope\n")
@@ -265,6 +271,13 @@ def test_a_server_lost_while_watching_is_told_once_and_asked_again(serving: Serv
     done = gradloom(serving, "watch", "digits")
     assert done.returncode == 0
     assert done.stderr.count("trying again for 2 minutes") == 1
+
+
+def test_a_watch_that_ends_before_its_job_says_how_to_go_on(serving: Serving, played: Played) -> None:
+    played.watches = [life(succeeded_job())[:3]]
+    done = gradloom(serving, "watch", "digits")
+    assert done.returncode == 3
+    assert "Watch it again: gradloom watch digits" in done.stderr
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_cancel(serving: Serving, played: Played) -> None:

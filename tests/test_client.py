@@ -272,13 +272,15 @@ def test_a_download_is_whole_and_lies_at_its_path(client: Client, played: Played
     content = bytes(range(256)) * 40
     played.add_file("export/m/1/saved_model.pb", content)
     played.add_file("export/m/1/empty", b"")
-    played.add_file("log/attempt.log", b"a log", kind=job_pb2.Artifact.LOG)
+    for attempt in (1, 2):
+        played.add_file("log/attempt.log", b"a log", kind=job_pb2.Artifact.LOG, attempt=attempt)
     seen: list[tuple[int, int]] = []
     paths = client.download("digits", tmp_path / "new", on_bytes=lambda done, total: seen.append((done, total)))
     assert paths == (tmp_path / "new/export/m/1/saved_model.pb", tmp_path / "new/export/m/1/empty")
     assert paths[0].read_bytes() == content
     assert seen[-1] == (len(content), len(content))
-    assert client.download("digits", tmp_path / "logs", kind="log") == (tmp_path / "logs/log/attempt.log",)
+    logs = client.download("digits", tmp_path, kind="log")
+    assert logs == tuple(tmp_path / f"attempts/{attempt}/log/attempt.log" for attempt in (1, 2))
 
 
 def test_a_download_goes_on_at_the_byte_where_it_was_lost(client: Client, played: Played, tmp_path: Path) -> None:

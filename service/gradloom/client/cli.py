@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, TypeVar
 
 import click
 
@@ -174,28 +174,40 @@ def watch(server: str | None, output: str, job: str) -> None:
     minutes. With -o json, one message a line.
     """
     with _connected(server) as client:
-        if output == "json":
-            final = None
+        if output == "text":
+            _watch(client, job, output, server)
+        final = None
+        with _left_running(job, server):
             for message in client.watch(job):
                 _print_json(message, indent=None)
                 final = message.job
-            _exit_by_state(final)
-        else:
-            _watch(client, job, output, server)
+        _exit_by_state(final)
 
 
-def _watch(client: "Client", job: str, output: str, server: str | None) -> None:
+@contextmanager
+def _left_running(job: str, server: str | None) -> Iterator[None]:
+    """Says, when the watching ends before the job does, that the job goes on and what can be done with it."""
+    from gradloom.errors import ServerUnavailableError
+
+    reference = shortest_reference(job) + (f" --server {server}" if server else "")
+    try:
+        yield
+    except KeyboardInterrupt:
+        text.remark(f"Stopped watching; the job goes on. Cancel it: gradloom cancel {reference}")
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+    except ServerUnavailableError:
+        text.remark(f"The watching ended, not the job. Watch it again: gradloom watch {reference}")
+        raise
+
+
+def _watch(client: "Client", job: str, output: str, server: str | None) -> NoReturn:
     """Follows a job to its end, prints how it ended and exits by it; with json, prints the Job as it ended alone."""
     from gradloom.client import show, watching
 
     view = watching.SilentView() if output == "json" else watching.view_for(sys.stdout)
-    try:
+    with _left_running(job, server):
         watching.follow(client.watch(job), view)
         final = client.get(job)
-    except KeyboardInterrupt:
-        where = f" --server {server}" if server else ""
-        text.remark(f"Stopped watching; the job goes on. Cancel it: gradloom cancel {shortest_reference(job)}{where}")
-        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
     if output == "json":
         _print_json(final)
     else:
@@ -206,11 +218,11 @@ def _watch(client: "Client", job: str, output: str, server: str | None) -> None:
     _exit_by_state(final)
 
 
-def _exit_by_state(job: "job_pb2.Job | None") -> None:
+def _exit_by_state(job: "job_pb2.Job | None") -> NoReturn:
     from gradloom.v1 import job_pb2
 
-    if job is None or job.state != job_pb2.Job.SUCCEEDED:
-        raise click.exceptions.Exit(ExitCode.JOB_FAILED)
+    succeeded = job is not None and job.state == job_pb2.Job.SUCCEEDED
+    raise click.exceptions.Exit(ExitCode.DONE if succeeded else ExitCode.JOB_FAILED)
 
 
 @cli.command("list")

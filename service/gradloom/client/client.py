@@ -207,9 +207,10 @@ class Client:
         overwrite: bool = False,
         on_bytes: Callable[[int, int], None] | None = None,
     ) -> tuple[Path, ...]:
-        """Fetches the job's files below `destination`, each under its artifact's path, and returns where they lie.
+        """Fetches the job's files below `destination` and returns where they lie.
 
-        A file is there whole, with its recorded digest, or not at all; one that is there already is not fetched again.
+        Exports lie at their artifact's path, logs at `attempts/<number>/<path>`. A file is there whole, with its
+        recorded digest, or not at all; one that is there already is not fetched again.
 
         Args:
             job: the job.

@@ -18,6 +18,9 @@ _READ_BYTES: Final = 1 << 20
 def targets(artifacts: Sequence[job_pb2.Artifact], destination: Path) -> list[tuple[job_pb2.Artifact, Path]]:
     """Where below `destination` each artifact goes, before a byte is asked for.
 
+    An export goes to its path, which its attempt's number makes its own. Every attempt has a log of the same path:
+    anything but an export goes below `attempts/<number>`.
+
     Raises ServerFaultError for a path that would leave `destination`, also through a symlink that lies there, for one
     that holds what a terminal would obey, and for two artifacts of one path.
     """
@@ -34,6 +37,8 @@ def targets(artifacts: Sequence[job_pb2.Artifact], destination: Path) -> list[tu
             raise ServerFaultError(
                 f"the server named {artifact.path!r}, which holds control characters; nothing was fetched"
             )
+        if artifact.kind != job_pb2.Artifact.EXPORT:
+            path = PurePosixPath("attempts", str(artifact.attempt), path)
         target = destination / path
         if not target.parent.resolve().is_relative_to(root) or target.is_symlink():
             raise ServerFaultError(f"{target} leads out of {destination} through a symlink; nothing was fetched")

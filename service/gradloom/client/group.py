@@ -9,7 +9,7 @@ from typing import IO, Any, Final
 import click
 
 from gradloom.client import text
-from gradloom.errors import GradloomError, InvalidRequestError, ServerUnavailableError
+from gradloom.errors import GradloomError, InvalidRequestError, LimitExceededError, ServerUnavailableError
 
 
 class ExitCode(enum.IntEnum):
@@ -72,6 +72,8 @@ def _told(error: GradloomError) -> str:
         return f"refused: {told}"
     if isinstance(error, ServerUnavailableError):
         return f"gradloom: {told}\nStart a server with `gradloom serve`, or name one with --server HOST:PORT."
+    if isinstance(error, LimitExceededError):
+        return f"gradloom: {told}\nTry again in {text.span(error.retry_after_seconds)}."
     return f"gradloom: {told}"
 
 

@@ -60,7 +60,7 @@ def job_lines(job: job_pb2.Job) -> Iterator[str]:
         "started": text.local_time(moment(job.start_time)) if job.HasField("start_time") else "",
         "ended": text.local_time(moment(job.end_time)) if job.HasField("end_time") else "",
         "attempts": str(job.attempt_count) if job.attempt_count else "",
-        "progress": progress_line(job.progress) if job.HasField("progress") else "",
+        "progress": progress_line(job),
     }
     for name, value in facts.items():
         if value:
@@ -69,9 +69,19 @@ def job_lines(job: job_pb2.Job) -> Iterator[str]:
     yield from outcome_details(job)
 
 
-def progress_line(progress: job_pb2.Progress) -> str:
-    """Such as `training, epoch 2 of 3, step 1900 of 5157, 11200 examples/s, loss 0.41`."""
-    parts = [_enum_name(job_pb2.Progress.Phase, progress.phase).lower() if progress.phase else ""]
+def activity(job: job_pb2.Job) -> str:
+    """What the job does now, in a word: the phase of a running one, else its state."""
+    if job.state == job_pb2.Job.RUNNING and job.progress.phase:
+        return _enum_name(job_pb2.Progress.Phase, job.progress.phase).lower()
+    return state_name(job.state).lower()
+
+
+def progress_line(job: job_pb2.Job) -> str:
+    """Such as `training, epoch 2 of 3, step 1900 of 5157, 11200 examples/s, loss 0.41`; empty before the first look."""
+    if not job.HasField("progress"):
+        return ""
+    progress = job.progress
+    parts = [activity(job) if job.state == job_pb2.Job.RUNNING else ""]
     if progress.epoch:
         parts.append(f"epoch {progress.epoch} of {progress.epochs}")
     if progress.total_steps:
@@ -102,7 +112,8 @@ def outcome_details(job: job_pb2.Job) -> Iterator[str]:
             f"proof     {export.proof_examples} examples in a clean process, largest difference "
             f"{export.largest_difference:.2g} (allowed {export.absolute_tolerance:g})"
         )
-    if job.state_message:
+    # The message of a success says what the export and its proof say.
+    if job.state_message and not job.HasField("export"):
         yield f"message   {_block(job.state_message)}"
     error = job.error
     if error.message and error.message not in job.state_message:

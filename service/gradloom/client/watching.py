@@ -56,7 +56,7 @@ def event_line(event: job_pb2.Event, job: job_pb2.Job) -> str:
 
 
 def _standing(job: job_pb2.Job) -> str:
-    progress = show.progress_line(job.progress) if job.HasField("progress") else ""
+    progress = show.progress_line(job) if job.state == job_pb2.Job.RUNNING else ""
     return show.state_name(job.state) + (f": {progress}" if progress else "")
 
 
@@ -133,7 +133,7 @@ class LiveView:
         step = f"step {progress.global_step}/{progress.total_steps}" if progress.total_steps else ""
         speed = f"{progress.examples_per_second:,.0f} examples/s" if progress.examples_per_second else ""
         moved: dict[str, Any] = {
-            "description": _activity(job),
+            "description": show.activity(job),
             "total": progress.total_steps or None,
             "completed": progress.global_step,
             "counts": "  ".join(part for part in (epoch, step, speed) if part),
@@ -150,13 +150,6 @@ class LiveView:
 
         bar = self._bar.get_renderable()
         return Group(bar, Text(self._scalars, no_wrap=True, overflow="ellipsis")) if self._scalars else bar
-
-
-def _activity(job: job_pb2.Job) -> str:
-    """What the job does now, in a word."""
-    if job.state == job_pb2.Job.RUNNING and job.progress.phase:
-        return job_pb2.Progress.Phase.Name(job.progress.phase).lower()
-    return show.state_name(job.state).lower()
 
 
 def view_for(stream: Any) -> View:

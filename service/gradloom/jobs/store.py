@@ -1,9 +1,9 @@
 """The store: everything that must outlive the server, in one database.
 
 All methods are synchronous, may be called from any thread, and never from the event loop (a write waits for the
-disk). `now` is always an aware UTC datetime. After each commit that touched a job, the hub is told its uid. Every method
-may raise ServerUnavailableError when the database cannot be used just now, and LimitExceededError when the disk is full
-(to trainers that is ServerUnavailableError too); then nothing was stored.
+disk). `now` is always an aware UTC datetime. After each commit that touched a job, the hub is told its uid.
+Every method may raise ServerUnavailableError when the database cannot be used just now,
+and LimitExceededError when the disk is full (to trainers that is ServerUnavailableError too); then nothing was stored.
 """
 
 from typing import Self

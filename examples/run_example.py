@@ -34,8 +34,8 @@ SHOWN_METRICS = (
     "gradloom_job_steps_total",
     "gradloom_job_examples_total",
     "gradloom_job_learning_rate",
+    "gradloom_job_gradient_norm",
     "gradloom_step_seconds_count",
-    "grpc_server_handled_total",
 )
 
 
@@ -96,13 +96,18 @@ def train(client: Client, file: Path) -> job_pb2.Job:
 def tell_outcome(job: job_pb2.Job) -> None:
     """Prints how the job ended, its accuracies and where its proven export lies."""
     say(outcome_line(job))
-    for line in outcome_details(job):
-        say(f"  {line}")
+    if job.state != job_pb2.Job.SUCCEEDED:
+        for line in outcome_details(job):
+            say(f"  {line}")
+        return
     for name, said in (("val_accuracy", "validation accuracy"), ("test_accuracy", "test accuracy")):
         if name in job.progress.scalars:
             say(f"  {said:<20} {job.progress.scalars[name]:.4f}")
-    if job.state == job_pb2.Job.SUCCEEDED:
-        say(f"  {'proven SavedModel':<20} {job.export.path}")
+    say(f"  {'proven SavedModel':<20} {job.export.path}")
+    say(
+        f"  {'proof':<20} {job.export.proof_examples} examples in a clean process; "
+        f"largest difference {job.export.largest_difference:.2g}, allowed {job.export.absolute_tolerance:g}"
+    )
 
 
 def tell_metrics(address: str) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gradloom.catalogue import Catalogue
 from gradloom.client.group import ExitCode
 from gradloom.documents import read_job
+from gradloom.errors import InvalidRequestError
 from gradloom.settings import TABLE
+from gradloom.spec import OwnedDevices, check_job
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -64,12 +67,22 @@ def test_every_setting_command_and_target_that_a_document_names_exists(document:
     assert set(re.findall(r"(?:^\$ |`)make ([a-z]+)", text, flags=re.M)) <= targets
 
 
-def test_every_job_file_in_the_readme_is_one() -> None:
-    files = [
-        block
-        for block in re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
-        if block.lstrip().startswith("display_name")
-    ]
-    assert files
-    for text in files:
-        assert read_job(text).spec.variable_groups
+def job_file() -> str:
+    """The job file of the README."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
+    return text
+
+
+def faults(text: str) -> str:
+    """What the server finds wrong with a job file without TensorFlow, as a user is told it."""
+    owned = OwnedDevices(gpus=0, cpu_slots=1)
+    return str(InvalidRequestError(check_job(read_job(text), Catalogue.load(), [], owned)))
+
+
+def test_the_job_file_of_the_readme_is_accepted() -> None:
+    assert faults(job_file()).startswith("0 faults")
+
+
+def test_the_refusal_of_the_readme_is_what_a_user_is_told() -> None:
+    wrong = job_file().replace("Dense, name: hidden", "Dens, name: hidden").replace("epochs: 5", "epochs: 0")
+    assert f"refused: {faults(wrong)}" in README

@@ -74,13 +74,26 @@ def test_every_target_is_explained_and_none_is_a_file() -> None:
     assert [target for target in targets if f"make {target} " not in told] == []
 
 
-def test_a_target_that_found_its_environment_ready_installs_nothing() -> None:
-    if not (ROOT / ".venv/.ready").exists():
-        pytest.skip(".venv was not made by make")
-    told = subprocess.run(["make", "--dry-run", "setup"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    stale = max((ROOT / name).stat().st_mtime for name in ("requirements.lock", "pyproject.toml"))
-    if stale <= (ROOT / ".venv/.ready").stat().st_mtime:
-        assert "tools/environment" not in told
+def test_a_second_run_installs_nothing_and_a_new_lock_does(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    for path in ("requirements.lock", "pyproject.toml", "proto/requirements.lock", "tests/lowest.lock"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+        os.utime(tmp_path / path, (1_000, 1_000))
+    assert "tools/environment dev" in planned(tmp_path)
+    for environment in (".venv", ".venv-proto", ".venv-lowest"):
+        (tmp_path / environment).mkdir()
+        (tmp_path / environment / ".ready").touch()
+    assert "tools/environment" not in planned(tmp_path)
+    (tmp_path / "requirements.lock").touch()
+    os.utime(tmp_path / ".venv/.ready", (2_000, 2_000))
+    assert "tools/environment dev" in planned(tmp_path)
+
+
+def planned(directory: Path) -> str:
+    """What `make test` would run."""
+    done = subprocess.run(["make", "--dry-run", "test"], cwd=directory, check=True, capture_output=True, text=True)
+    return done.stdout
 
 
 def test_ci_runs_check_and_check_runs_the_test_command_of_the_readme() -> None:

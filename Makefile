@@ -25,7 +25,7 @@ imports: setup  ## import-linter: which part may import which
 
 bench: setup  ## measure training speed against Keras and a hand-written loop
 	@tools/dataset
-	$(BIN)/python -m tests.bench.training_speed
+	$(BIN)/python tests/bench/training_speed.py
 
 setup: .venv/.ready  ## make .venv from requirements.lock
 

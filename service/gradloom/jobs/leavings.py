@@ -27,7 +27,12 @@ def last_log_lines(directory: Path) -> list[str]:
 def log_artifacts(directory: Path) -> tuple[job_pb2.Artifact, ...]:
     """Describes the files of the attempt's log; without those that cannot be read."""
     found: list[job_pb2.Artifact] = []
-    for segment in attempt_log.segments(AttemptDirectory(directory).log):
+    try:
+        segments = attempt_log.segments(AttemptDirectory(directory).log)
+    except OSError as error:
+        logger.warning("The log below %s cannot be listed: %s", directory, error)
+        return ()
+    for segment in segments:
         try:
             with open(segment.path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()

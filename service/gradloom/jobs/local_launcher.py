@@ -176,7 +176,7 @@ class LocalLauncher:
                 pass
         except BlockingIOError:
             return Alive()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             # Somebody removed the directory. The supervisor sees it too, and ends.
             return Alive() if directory in self._attempts else Lost()
         record = attempt.read_exit()
@@ -187,7 +187,7 @@ class LocalLauncher:
         attempt = AttemptDirectory(directory)
         try:
             write_whole(attempt.stop, {"grace_seconds": grace_seconds})
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             logger.warning("%s cannot be written, the supervisor is signalled instead: %s", attempt.stop, error)

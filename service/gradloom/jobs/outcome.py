@@ -12,6 +12,21 @@ from gradloom.v1 import job_pb2
 Job = job_pb2.Job
 
 
+_TRAINERS_REASONS = frozenset(
+    {
+        Job.SPEC_REFUSED,
+        Job.DATA_UNAVAILABLE,
+        Job.TRAINER_RAISED,
+        Job.OUT_OF_HOST_MEMORY,
+        Job.OUT_OF_DEVICE_MEMORY,
+        Job.EXPORT_DISAGREED,
+        Job.DISK_FULL,
+        Job.ENVIRONMENT_CHANGED,
+    }
+)
+"""Failures that a trainer can know of; what else it may claim, such as a cancel, is not its to say."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How the attempt ended and where its job goes."""
@@ -61,7 +76,7 @@ def _cause(attempt: AttemptRow, observed: Ended | Lost | LaunchError) -> tuple[i
         return Job.COMPLETED, finish.message or "the export is proven", None
     if attempt.stopping_reason == Job.SERVER_STOPPED:
         return Job.SERVER_STOPPED, "the server was stopped", None
-    if finish is not None and finish.reason != Job.REASON_UNSPECIFIED:
+    if finish is not None and finish.reason in _TRAINERS_REASONS:
         error = job_pb2.JobError()
         error.CopyFrom(finish.error)
         return finish.reason, finish.message or error.message, error

@@ -154,7 +154,8 @@ class Scheduler:
             self._stop_if_due(attempt)
             return False
         if isinstance(observed, Lost) and not self._launcher.kill_leftovers(attempt.directory):
-            logger.warning("Something of %s is left and does not end yet", _named(attempt))
+            if self._is_news(attempt, "left over"):
+                logger.warning("Something of %s is left and does not end yet", _named(attempt))
             return False
         # What the trainer reported last may be newer than the row that was read before the look.
         for newest in self._store.attempts_of(attempt.uid):
@@ -167,7 +168,8 @@ class Scheduler:
             return self._launcher.observe(attempt.directory)
         except OSError as error:
             # What cannot be seen is taken for alive: a second attempt must not start beside it.
-            logger.warning("%s cannot be read: %s", attempt.directory, error)
+            if self._is_news(attempt, "unreadable"):
+                logger.warning("%s cannot be read: %s", attempt.directory, error)
             return Alive()
 
     def _stop_if_due(self, attempt: AttemptRow) -> None:
@@ -246,6 +248,12 @@ class Scheduler:
         """Tells whether an attempt prepares, which the imports of a new spare would slow down."""
         starting = [attempt for attempt in live if attempt.job_state == job_pb2.Job.STARTING]
         return any(self._age(attempt, "starting") < self._timing.spare_pause_seconds for attempt in starting)
+
+    def _is_news(self, attempt: AttemptRow, what: str) -> bool:
+        """Tells whether the scheduler sees the attempt so for the first time."""
+        known = (attempt.uid, attempt.number, what) in self._seen_at
+        self._age(attempt, what)
+        return not known
 
     def _age(self, attempt: AttemptRow, what: str) -> float:
         """Seconds since the scheduler first saw the attempt so, by its own clock."""

@@ -37,7 +37,7 @@ def segments(log: Path) -> list[Segment]:
         offset = number * status.st_size
     try:
         status = log.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return found
     if found and found[-1].inode == status.st_ino:
         return segments(log)  # Rotated between the two looks.
@@ -86,7 +86,7 @@ def tail(log: Path, lines: int, limit: int = 256 * 1024) -> list[str]:
 def _numbers(log: Path) -> list[int]:
     try:
         names = os.listdir(log.parent)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     suffixes = (name.removeprefix(f"{log.name}.") for name in names if name.startswith(f"{log.name}."))
     return [int(suffix) for suffix in suffixes if suffix.isdigit()]

@@ -69,6 +69,7 @@ class Api:
     artifact_root: Path
     address: str
     channel: grpc.aio.Channel
+    trainer_channel: grpc.aio.Channel
     stub: Any
     health_stub: Any
     attempt_stub: Any
@@ -130,6 +131,7 @@ async def api_server(
             directory / "artifacts",
             address,
             channel,
+            trainers,
             service_pb2_grpc.TrainingServiceStub(channel),
             health_pb2_grpc.HealthStub(channel),
             attempt_pb2_grpc.AttemptServiceStub(trainers),

@@ -14,7 +14,6 @@ from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
 from gradloom.spec import OwnedDevices, check_job, with_defaults
 from gradloom.v1 import job_pb2, service_pb2, spec_pb2
 
-MOST_SPEC_BYTES: Final = 1 << 20
 SEEDS: Final = 1 << 31
 T = TypeVar("T")
 
@@ -68,12 +67,8 @@ class Creation:
     def _job_faults(self, request: service_pb2.CreateJobRequest) -> list[FieldFault]:
         if not request.HasField("job"):
             return [FieldFault("job", "required")]
-        size = request.job.spec.ByteSize()
-        if size > MOST_SPEC_BYTES:
-            return [FieldFault("spec", f"must have at most {MOST_SPEC_BYTES} bytes; has {size}")]
-        faults = check_job(request.job, self._catalogue, self._data_roots, self._owned)
-        # Paths are those of the file that a user wrote, which is the Job.
-        return [FieldFault(re.sub(r"\Ajob\.", "", fault.field), fault.description) for fault in faults]
+        # Their paths are those of the file that a user wrote, which is the Job.
+        return check_job(request.job, self._catalogue, self._data_roots, self._owned)
 
 
 def _collected(faults: Faults, parse: Callable[[], T]) -> T | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import grpc
+from prometheus_client import disable_created_metrics
 
 from gradloom.api.attempt_servicer import AttemptServicer
 from gradloom.api.creation import Creation
@@ -59,6 +60,8 @@ class StartError(RuntimeError):
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, drains, and returns with nothing left behind; raises StartError."""
     _log_to_stderr(settings.log_level)
+    # The time at which each series began, as a series of its own: nobody asked for it.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     signals = _Signals()
     try:
         with hold_data_directory(settings.data_dir) as lock:

@@ -7,14 +7,16 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import resource
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from gradloom.errors import FieldFault, InvalidRequestError, LimitExceededError, ServerFaultError, WrongStateError
 from gradloom.v1 import spec_pb2
@@ -24,7 +26,10 @@ MOST_WAITING: Final = 8
 MEMORY_BYTES: Final = 6 << 30
 """Of private writable memory (RLIMIT_DATA), the reserved stacks of threads included."""
 MOST_ANSWER_BYTES: Final = 16 << 20
+TAIL_BYTES: Final = 4096
 NICENESS: Final = 10
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,17 +84,21 @@ class Validator:
             "device_kind": spec_pb2.ResolvedSpec.DeviceKind.Name(validation.device_kind),
             "replicas": validation.replicas,
         }
+        with tempfile.TemporaryFile() as complaints:
+            return await self._ask(json.dumps(question).encode(), complaints)
+
+    async def _ask(self, question: bytes, complaints: BinaryIO) -> Any:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=complaints,
             start_new_session=True,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         )
         try:
             self._limit(process.pid)
-            output = await asyncio.wait_for(_exchange(process, json.dumps(question).encode()), self._timeout_seconds)
+            output = await asyncio.wait_for(_exchange(process, question), self._timeout_seconds)
         except TimeoutError:
             raise LimitExceededError(
                 f"the validation took longer than {self._timeout_seconds:g} s and was ended", subject="validator"
@@ -102,14 +111,15 @@ class Validator:
             return json.loads(output)
         except ValueError:
             pass
-        code = process.returncode or 0
-        if code < 0:
+        last_words = _tail(complaints)
+        log.error("The validator ended with %s and no answer: %s", process.returncode, last_words)
+        if (process.returncode or 0) < 0 or "MemoryError" in last_words:
             raise LimitExceededError(
-                f"the validation was ended by {signal.Signals(-code).name}: most likely it needed more than "
-                f"{MEMORY_BYTES >> 30} GiB of memory",
+                "the validation did not end by itself: most likely it needed more memory than the "
+                f"{MEMORY_BYTES >> 30} GiB it may have",
                 subject="validator",
             )
-        raise ServerFaultError(f"the validator exited with {code} and no answer")
+        raise ServerFaultError("the validator gave no answer")
 
     def _limit(self, pid: int) -> None:
         """Before it has read anything of the spec; a process that is gone already has no limits to keep."""
@@ -138,6 +148,11 @@ async def _exchange(process: asyncio.subprocess.Process, question: bytes) -> byt
             raise LimitExceededError(f"the validation's answer is over {MOST_ANSWER_BYTES} bytes", subject="validator")
     await process.wait()
     return b"".join(parts)
+
+
+def _tail(complaints: BinaryIO) -> str:
+    complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - TAIL_BYTES))
+    return complaints.read(TAIL_BYTES).decode(errors="replace")
 
 
 def _resolved(answer: Any) -> spec_pb2.ResolvedSpec:

@@ -1,23 +1,18 @@
 """What follows the training, all on the CPU once the devices are free: reference, export, proof."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import keras
 import numpy as np
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.trainer.export import EXPORT_DIRECTORY, ExportPaths, manifest, put_in_place, write_export
-from gradloom.trainer.proof import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, ExportDisagreedError, Proof, Prover
+from gradloom.trainer.proof import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, Proof, Prover
 from gradloom.trainer.reference import prove_keras_file, reference_outputs
 from gradloom.trainer.session import Session
 from gradloom.v1 import job_pb2, spec_pb2
-
-REFUSED_DIRECTORY: Final = "refused-export"
-"""Where an export that disagreed is kept for those who look for the reason; nothing serves it from there."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +34,7 @@ def deliver(
         clean_process: Gives the process of the proof, which may have been started before.
 
     Raises:
-        ExportDisagreedError: The export is not what was trained; it is moved aside.
+        ExportDisagreedError: The export is not what was trained; the control plane removes what it has no record of.
     """
     attempt, name = session.assignment.attempt, spec.model.name
     session.reporter.update(phase=job_pb2.Progress.EXPORTING)
@@ -53,11 +48,7 @@ def deliver(
     size = sum(artifact.size_bytes for artifact in artifacts)
     logger.info("exported %d files, %.1f MB, in %.1f s", len(artifacts), size / 1e6, time.monotonic() - started)
     session.reporter.update(phase=job_pb2.Progress.PROVING)
-    try:
-        proof = _prove(placed, spec.export.formats, inputs, expected, clean_process)
-    except ExportDisagreedError:
-        os.rename(placed.root, session.directory / REFUSED_DIRECTORY)
-        raise
+    proof = _prove(placed, spec.export.formats, inputs, expected, clean_process)
     saved_model = spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats
     return attempt_pb2.FinishAttemptRequest(
         reason=job_pb2.Job.COMPLETED,

@@ -112,10 +112,6 @@ class Reporter:
             self._events.append(event)
             self._tell()
 
-    def notice(self, message: str) -> None:
-        """Tells a reader of the job something."""
-        self.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=message))
-
     def release_devices(self) -> None:
         """Says from now on that the devices are free for another job."""
         with self._changed:
@@ -164,6 +160,10 @@ class Reporter:
             self._on_stop(str(error))
         except StopDirective:
             self._on_stop("the server said stop")
+        except Exception:
+            # Without its heart the attempt would look hung while it trains on.
+            logger.exception("the heartbeat failed")
+            self._on_stop("the heartbeat failed")
 
     def _wait(self, news_matters: bool) -> None:
         """Waits for the next beat, or for news; when the server is away, news do not shorten the wait."""

@@ -1,0 +1,79 @@
+"""The validator's process: what it is asked and what it answers, with nothing else on its stdout."""
+
+import base64
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from gradloom import documents
+from gradloom.v1 import spec_pb2
+from tests.test_trainer_process import SPEC
+
+
+@pytest.fixture
+def spec():
+    return documents.read_job(SPEC).spec
+
+
+def ask(spec, **more):
+    """The validator's answer, and the seconds it took."""
+    question = {"spec": base64.b64encode(spec.SerializeToString()).decode(), **more}
+    started = time.monotonic()
+    command = [sys.executable, "-m", "gradloom.trainer", "validate"]
+    done = subprocess.run(command, input=json.dumps(question).encode(), stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    return json.loads(done.stdout), time.monotonic() - started
+
+
+def faults(answer):
+    return {fault["field"]: fault["description"] for fault in answer["faults"]}
+
+
+def test_a_good_spec_is_resolved_as_far_as_can_be_told_without_devices(spec):
+    answer, seconds = ask(spec, device_kind="GPU", replicas=2)
+    resolved = spec_pb2.ResolvedSpec.FromString(base64.b64decode(answer["resolved_spec"]))
+    assert (resolved.device_kind, resolved.replicas) == (spec_pb2.ResolvedSpec.GPU, 2)
+    assert resolved.spec.resources.gpus == 2
+    assert {variable.group for variable in resolved.variables} == {"body", "head"}
+    assert resolved.data[0].examples == 300
+    assert seconds < 60
+
+
+def test_faults_of_model_components_and_data_are_told_at_once(spec, tmp_path):
+    spec.model.layers[2].config["units"] = -3
+    spec.loss.config["reduction"] = "everything"
+    spec.variable_groups[1].optimizer.config["momentum"] = 7.5
+    spec.data.test.npz.path = str(tmp_path / "nowhere.npz")
+    spec.data.test.ClearField("builtin")
+    answer, _ = ask(spec, data_roots=[str(tmp_path)])
+    told = faults(answer)
+    assert any(field.startswith("spec.model.layers[2]") for field in told)
+    assert any(field.startswith("spec.loss") for field in told)
+    assert any(field.startswith("spec.variable_groups[1].optimizer") for field in told)
+    assert "spec.data.test.npz.path" in told
+
+
+def test_shapes_that_do_not_fit_are_faults(spec, tmp_path):
+    np.savez(tmp_path / "wide.npz", features=np.zeros((40, 9, 9), np.float32), label=np.full(40, 11))
+    spec.data.train.CopyFrom(spec_pb2.DataSource(npz=spec_pb2.NpzData(path=str(tmp_path / "wide.npz"))))
+    answer, _ = ask(spec, data_roots=[str(tmp_path)])
+    assert "[9, 9]" in faults(answer)["spec.data.train"]
+
+
+def test_layers_that_do_not_fit_each_other_are_faults(spec):
+    spec.model.layers.insert(2, spec_pb2.LayerSpec(type="Conv2D", name="conv"))
+    spec.model.layers[2].config.update({"filters": 2, "kernel_size": 3})
+    answer, _ = ask(spec)
+    assert any(field.startswith("spec.model.layers[2]") for field in faults(answer))
+
+
+def test_a_variable_without_a_group_is_a_fault_that_lists_both_sides(spec):
+    del spec.variable_groups[1]
+    answer, _ = ask(spec)
+    description = faults(answer)["spec.variable_groups"]
+    assert "classifier/kernel" in description
+    assert "body" in description

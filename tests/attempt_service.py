@@ -10,7 +10,13 @@ import grpc
 
 from gradloom.api.status import DETAILS_KEY, status_of
 from gradloom.attempt.v1 import attempt_pb2, attempt_pb2_grpc
-from gradloom.errors import AttemptSupersededError, GradloomError, PermissionDeniedError, WrongStateError
+from gradloom.errors import (
+    AttemptSupersededError,
+    GradloomError,
+    PermissionDeniedError,
+    ServerFaultError,
+    WrongStateError,
+)
 from gradloom.v1 import job_pb2, spec_pb2
 
 TOKEN = "token-of-attempt-1"
@@ -29,6 +35,7 @@ class AttemptServer(attempt_pb2_grpc.AttemptServiceServicer):
         self.directive = attempt_pb2.ReportResponse.CONTINUE
         self.superseded = False
         self.answers_to_lose = 0
+        self.broken = False
         self._changed = threading.Condition()
         self._server: grpc.Server | None = None
 
@@ -80,6 +87,8 @@ class AttemptServer(attempt_pb2_grpc.AttemptServiceServicer):
     def Report(self, request, context):
         with self._changed:
             self._admit(context)
+            if self.broken:
+                _refuse(context, ServerFaultError("of its own"))
             assert not self.reports or request.beat > self.reports[-1].beat
             self.reports.append(request)
             self.events.extend(request.events[max(0, len(self.events) - request.event_offset) :])

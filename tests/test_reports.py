@@ -168,3 +168,13 @@ def test_another_resolved_spec_than_the_stored_one_is_a_wrong_state(server, cont
         control.record_resolved_spec(
             attempt_pb2.RecordResolvedSpecRequest(resolved_spec=spec_pb2.ResolvedSpec(replicas=2))
         )
+
+
+def test_a_server_that_fails_every_time_is_outlived_and_then_given_up_on(server, reporter, stops):
+    server.broken = True
+    reporter.add_event(epoch_ended(1))
+    reporter.flush()
+    assert stops == []
+    server.broken = False
+    reporter.flush()
+    assert epochs(server.events) == [1]

@@ -22,6 +22,8 @@ from gradloom.v1 import job_pb2
 INTERVAL_SECONDS: Final = 0.5
 REPORT_TIMEOUT_SECONDS: Final = 5.0
 MOST_EVENTS_PER_REPORT: Final = 500
+MOST_FAULTS: Final = 10
+"""After so many answers in a row that the server failed, the end of the attempt no longer waits for its events."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Reporter:
         self._events: list[job_pb2.Event] = []
         self._event_offset = 0
         self._beat = self._beat_acknowledged = 0
+        self._faults = 0
         self._devices_released = False
         self._observe: Callable[[], Look] = Look
         self._acknowledged = Look()
@@ -127,11 +130,20 @@ class Reporter:
             return newest
 
     def flush(self) -> None:
-        """Returns once every event so far, and the newest look, are acknowledged, however long the server is away."""
+        """Returns once every event so far, and the newest look, are acknowledged, however long the server is away.
+
+        A server that is there but fails every time is given up on: the attempt would never end.
+        """
         with self._changed:
-            goal = self._beat + 1
+            goal, self._faults = self._beat + 1, 0
             self._tell()
-            self._changed.wait_for(lambda: (not self._events and self._beat_acknowledged >= goal) or self._closing)
+            self._changed.wait_for(
+                lambda: (
+                    (not self._events and self._beat_acknowledged >= goal)
+                    or self._faults >= MOST_FAULTS
+                    or self._closing
+                )
+            )
 
     def handover(self) -> dict[str, Any]:
         """What a reporter in the program that follows needs to go on where this one ended; after `flush`."""
@@ -200,6 +212,9 @@ class Reporter:
         except GradloomError as error:
             # A fault of the server's own: the attempt outlives it, and the next beat tells everything again.
             logger.warning("the server could not store a report: %s", error)
+            with self._changed:
+                self._faults += 1
+                self._changed.notify_all()
             return False
         if response is None:
             return False
@@ -208,6 +223,7 @@ class Reporter:
             self._event_offset += len(request.events)
             self._acknowledged, self._acknowledged_at = look, at
             self._beat_acknowledged = request.beat
+            self._faults = 0
             self._changed.notify_all()
         if response.directive == attempt_pb2.ReportResponse.STOP:
             raise StopDirective

@@ -140,7 +140,7 @@ class ComponentChecker:
         return value
 
     def _number(self, value: float, field: str) -> bool:
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             self.faults.add(field, f"must be a finite number; got {value}")
             return False
         if isinstance(value, int) and abs(value) > MAX_EXACT:

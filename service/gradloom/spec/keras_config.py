@@ -162,7 +162,8 @@ class _Walk:
         return checked
 
     def _layer(self, value: Mapping[str, Any], field: str, depth: int) -> dict[str, Any] | None:
-        if value.get("class_name") in _MODELS:
+        class_name = value.get("class_name")
+        if isinstance(class_name, str) and class_name in _MODELS:
             return self.model(value, field, depth + 1)
         config = self._envelope(value, field)
         if config is None:

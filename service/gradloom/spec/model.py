@@ -111,7 +111,10 @@ def _check_graph(model: spec_pb2.ModelSpec, faults: Faults) -> None:
     for position, layer in enumerate(model.layers):
         field = child(f"{FIELD}.layers", position)
         sources = []
-        for i, source in enumerate(layer.inputs):
+        is_input = layer.type in INPUT_TYPES
+        # Told as faults of the Input itself.
+        sound = sound and not (is_input and (position > 0 or layer.inputs))
+        for i, source in enumerate(() if is_input else layer.inputs):
             if source in positions:
                 sources.append(positions[source])
             else:
@@ -119,7 +122,7 @@ def _check_graph(model: spec_pb2.ModelSpec, faults: Faults) -> None:
                 hint = faults.did_you_mean(source, list(positions))
                 faults.add(f"{field}.inputs[{i}]", f"must name a layer before this one; {shown(source)} {where}{hint}")
                 sound = False
-        if not layer.inputs and position > 0 and layer.type not in INPUT_TYPES:
+        if not layer.inputs and position > 0 and not is_input:
             sources = [position - 1]
         feeds.append(sources)
         positions.setdefault(names[position], position)

@@ -114,8 +114,8 @@ def _check_patterns(patterns: Sequence[str], field: str, checker: ComponentCheck
         checker.faults.add(field, f"must be at most {MAX_PATTERNS}; got {len(patterns)}")
         return
     for position, pattern in enumerate(patterns):
-        if not pattern or len(pattern) > MAX_PATTERN_CHARACTERS or pattern.count("*") > 20:
-            rule = f"must be 1 to {MAX_PATTERN_CHARACTERS} characters with at most 20 asterisks"
+        if not pattern or len(pattern) > MAX_PATTERN_CHARACTERS:
+            rule = f"must be 1 to {MAX_PATTERN_CHARACTERS} characters"
             checker.faults.add(child(field, position), f"{rule}; got {shown(pattern)}")
 
 

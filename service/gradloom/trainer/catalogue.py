@@ -6,6 +6,7 @@ several types it is `any`, and the trainer finds out by constructing.
 
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -72,7 +73,7 @@ _SETTLED: Final = (
     (re.compile(r"filters|depth_multiplier|num_heads|key_dim|value_dim|head_dim|num_\w+_heads|seed|max_tokens"), "int"),
     (re.compile(r"num_(bins|tokens|classes|oov_indices|ops|chains|labels|thresholds)|max_number|chain_depth"), "int"),
     (re.compile(r"rate|l1|l2|fill_value|decay_rate|initial_learning_rate|warmup_target"), "float"),
-    (re.compile(r"(\w+_)?factor|sigma|max_value|max_freq|side|output_size|pool_size|strides|size"), "any"),
+    (re.compile(r"(\w+_)?factor|sigma|max_value|max_freq|side|output_size|pool_size|kernel_size|strides|size"), "any"),
     (re.compile(r"values|boundaries"), "list"),
 )
 """Parameters whose documentation says their type in a way of its own."""
@@ -234,7 +235,7 @@ def _parameters(kind: str, member: type) -> tuple[Parameter, ...]:
 def _parameter(name: str, default: Any, doc: str) -> Parameter:
     required = default is inspect.Parameter.empty
     plain = None if required else _plain(default)
-    if name == "scale" and "tuple" in doc.lower():
+    if name == "scale" and "float or a tuple" in doc:
         return Parameter(name, "any", plain, required, floats=True)
     for pattern, value_type, component_kind in _COMPONENT_KINDS:
         if pattern.fullmatch(name):
@@ -305,10 +306,11 @@ def _value_type(default: Any, doc: str) -> str:
 def _argument_docs(member: type) -> dict[str, str]:
     """By argument, what the docstring's `Args:` (or `Arguments:`) says."""
     docs: dict[str, str] = {}
-    section = re.search(r"^(Args|Arguments):\n(.*?)(?=^\S|\Z)", inspect.getdoc(member) or "", re.MULTILINE | re.DOTALL)
+    text = inspect.getdoc(member) or ""
+    section = re.search(r"^( *)(?:Args|Arguments):\n(.*?)(?=^\1\S|\Z)", text, re.MULTILINE | re.DOTALL)
     current = None
-    for line in section[2].splitlines() if section else ():
-        if head := re.match(r" {2,4}(\w+)( \([^)]*\))?: ?(.*)", line):
+    for line in textwrap.dedent(section[2]).splitlines() if section else ():
+        if head := re.match(r"(\w+)( \([^)]*\))?: ?(.*)", line):
             current = head[1]
             docs[current] = head[3]
         elif current is not None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import keras
+import tensorflow as tf
 
 from gradloom import components
 from gradloom.catalogue import Catalogue, Entry, Parameter
@@ -84,6 +85,10 @@ def _nested(kind: str, value: Any, field: str, data_roots: tuple[str, ...]) -> A
         # An activation may be a layer with parameters, such as LeakyReLU.
         kinds = (kind, "layer") if kind == "activation" else (kind,)
         name = str(value.get(key, ""))
+        if kind == "dtype_policy":
+            # By name: a layer without a get_config of its own (ELU, Identity) keeps plain arguments only.
+            resolve(kind, name, child(field, key))
+            return (value.get("config") or {}).get("name")
         found = next((k for k in kinds if Catalogue.load().get(k, name) is not None), kind)
         return construct(resolve(found, name, child(field, key)), value.get("config") or {}, field, data_roots)
     if isinstance(value, str) and kind == "activation":
@@ -112,7 +117,8 @@ def refusing(field: str):  # type: ignore[no-untyped-def]
     """Turns whatever Keras raises for a bad value into an InvalidRequestError at this field."""
     try:
         yield
-    except (InvalidRequestError, MemoryError):
+    except (InvalidRequestError, MemoryError, tf.errors.ResourceExhaustedError):
+        # Memory that ran out says nothing about the spec: another job may hold it.
         raise
     except Exception as error:
         raise refusal(field, f"is refused by Keras: {_told(error)}") from error

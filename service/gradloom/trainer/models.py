@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras.src.utils import naming
 
 from gradloom.errors import InvalidRequestError
 from gradloom.faults import Faults, child, did_you_mean, shown
@@ -37,6 +38,8 @@ def build_model(spec: spec_pb2.JobSpec, data_roots: Sequence[str] = ()) -> keras
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
     keras.utils.set_random_seed(spec.training.seed)
+    # Keras numbers what nobody named (a seed generator, a layer in a wrapper) over the whole process; paths hold the number.
+    naming.reset_uids()
     if spec.model.keras_config:
         return model_from_json(spec.model, tuple(data_roots))
     return _model_from_layers(spec.model, tuple(data_roots))

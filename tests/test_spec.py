@@ -1,0 +1,254 @@
+"""The rules of a job, one by one, and its defaults."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradloom import documents
+from gradloom.catalogue import Catalogue
+from gradloom.spec import OwnedDevices, check_job, layer_names, metric_name, struct_to_config, with_defaults
+from gradloom.v1 import job_pb2, spec_pb2
+from tests.specs import CATALOGUE, ONE_CPU, SOUND, changed, faults_of, faults_with
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_has_no_faults(path: Path) -> None:
+    assert check_job(documents.read_job(path.read_text()), CATALOGUE, (), ONE_CPU) == []
+
+
+def test_an_empty_job_misses_its_spec() -> None:
+    assert [fault.field for fault in faults_of(job_pb2.Job())] == ["spec"]
+
+
+def test_an_empty_spec_misses_everything_that_is_required_at_once() -> None:
+    job = job_pb2.Job(spec=spec_pb2.JobSpec())
+    assert [fault.field for fault in faults_of(job)] == ["spec.model", "spec.data", "spec.loss", "spec.variable_groups"]
+
+
+GROUP = {"name": "all", "match": ["**"], "optimizer": {"type": "SGD"}}
+LAYERS = SOUND["spec"]["model"]["layers"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        ("display_name", "x" * 201, "display_name"),
+        ("display_name", "a\nb", "display_name"),
+        ("labels", {"Key": "x"}, 'labels["Key"]'),
+        ("labels", {"key": "x" * 64}, 'labels["key"]'),
+        ("labels", {f"k{i}": "x" for i in range(65)}, "labels"),
+        ("spec.model.name", "1abc", "spec.model.name"),
+        ("spec.model.name", "../x", "spec.model.name"),
+        ("spec.model.name", "", "spec.model.name"),
+        ("spec.model", {}, "spec.model.layers"),
+        ("spec.model.keras_config", "{}", "spec.model"),
+        ("spec.model.layers.0", {"type": "Flatten"}, "spec.model.layers[0]"),
+        ("spec.model.layers.1", {"type": "Input", "config": {"shape": [2]}}, "spec.model.layers[1]"),
+        ("spec.model.layers.1.name", "hidden", "spec.model.layers[2].name"),
+        ("spec.model.layers.1.name", "a/b", "spec.model.layers[1].name"),
+        ("spec.model.layers.2.config", {"units": 3, "name": "other"}, "spec.model.layers[2].config.name"),
+        ("spec.model.layers.2.config", {"units": 3, "unit": 3}, "spec.model.layers[2].config.unit"),
+        ("spec.model.layers.2.config", {}, "spec.model.layers[2].config.units"),
+        ("spec.model.layers.2.config", {"units": 2.5}, "spec.model.layers[2].config.units"),
+        ("spec.model.layers.2.inputs", ["nothing"], "spec.model.layers[2].inputs[0]"),
+        ("spec.model.layers.2.inputs", ["classifier"], "spec.model.layers[2].inputs[0]"),
+        ("spec.model.layers.2.inputs", ["hidden"], "spec.model.layers[2].inputs[0]"),
+        ("spec.model.layers.3.inputs", ["flatten"], "spec.model.layers[2]"),
+        ("spec.model.layers.0.inputs", ["flatten"], "spec.model.layers[0].inputs"),
+        ("spec.model.layers.0.config", {}, "spec.model.layers[0].config.shape"),
+        ("spec.model.layers.0.config", {"shape": [8, 0]}, "spec.model.layers[0].config.shape[1]"),
+        ("spec.model.layers.0.config", {"shape": [-1]}, "spec.model.layers[0].config.shape[0]"),
+        ("spec.model.layers.0.config", {"shape": [True]}, "spec.model.layers[0].config.shape[0]"),
+        ("spec.model.layers.0.config", {"shape": 8}, "spec.model.layers[0].config.shape"),
+        ("spec.model.layers.0.config", {"batch_shape": [32, 8]}, "spec.model.layers[0].config.batch_shape"),
+        ("spec.model.layers.0.config", {"shape": [8], "batch_size": 4}, "spec.model.layers[0].config.batch_size"),
+        ("spec.model.layers.0.config", {"shape": [8], "sparse": True}, "spec.model.layers[0].config.sparse"),
+        ("spec.model.outputs", ["nothing"], "spec.model.outputs[0]"),
+        ("spec.model.outputs", ["hidden", "classifier"], "spec.model.outputs"),
+        ("spec.model.outputs", ["hidden"], "spec.model.layers[3]"),
+        ("spec.data", {}, "spec.data.train"),
+        ("spec.data.train", {}, "spec.data.train"),
+        ("spec.data.train.npz", {"path": "/x"}, "spec.data.train"),
+        ("spec.data.train.builtin.name", "minst", "spec.data.train.builtin.name"),
+        ("spec.data.train.builtin.name", "", "spec.data.train.builtin.name"),
+        ("spec.data.train.builtin.split", "validation", "spec.data.train.builtin.split"),
+        ("spec.data.train.range", {"from": -1}, "spec.data.train.range.from"),
+        ("spec.data.train.range", {"from": 5, "to": 5}, "spec.data.train.range.to"),
+        ("spec.data.train.range", {"to": 0}, "spec.data.train.range.to"),
+        ("spec.data.train.range", {"to": 1438}, "spec.data.train.range.to"),
+        ("spec.data.train.range", {"from": 1437}, "spec.data.train.range.from"),
+        ("spec.data.train", {"npz": {}}, "spec.data.train.npz.path"),
+        ("spec.loss", {}, "spec.loss.type"),
+        ("spec.loss.type", "sparse_categorical_crossentropy", "spec.loss.type"),
+        ("spec.loss.type", "Dense", "spec.loss.type"),
+        ("spec.loss.config", {"reduction": "sum"}, "spec.loss.config.reduction"),
+        ("spec.metrics", [{"type": "SparseCategoricalAccuracy"}] * 2, "spec.metrics[1].name"),
+        ("spec.metrics", [{"type": "Accuracy", "name": "loss"}], "spec.metrics[0].name"),
+        ("spec.metrics", [{"type": "Accuracy", "name": "val_x"}], "spec.metrics[0].name"),
+        ("spec.metrics", [{"type": "Acuracy"}], "spec.metrics[0].type"),
+        ("spec.metrics", [{"type": "Accuracy"}] * 101, "spec.metrics"),
+        ("spec.variable_groups", [], "spec.variable_groups"),
+        ("spec.variable_groups", [GROUP] * 101, "spec.variable_groups"),
+        ("spec.variable_groups", [GROUP, GROUP], "spec.variable_groups[1].name"),
+        ("spec.variable_groups", [{**GROUP, "name": "A b"}], "spec.variable_groups[0].name"),
+        ("spec.variable_groups", [{"match": ["**"], "optimizer": {"type": "SGD"}}], "spec.variable_groups[0].name"),
+        ("spec.variable_groups", [{**GROUP, "match": []}], "spec.variable_groups[0].match"),
+        ("spec.variable_groups", [{"name": "a", "match": ["**"]}], "spec.variable_groups[0].optimizer"),
+        ("spec.variable_groups", [{"name": "a", "match": ["**"], "frozen": True}], "spec.variable_groups"),
+        ("spec.variable_groups", [GROUP, {**GROUP, "name": "b", "frozen": True}], "spec.variable_groups[1].optimizer"),
+        ("spec.variable_groups.0.clip_norm", 0, "spec.variable_groups[0].clip_norm"),
+        ("spec.variable_groups.0.clip_norm", "NaN", "spec.variable_groups[0].clip_norm"),
+        ("spec.variable_groups.0.clip_value", -1, "spec.variable_groups[0].clip_value"),
+        ("spec.variable_groups", [{**GROUP, "clip_norm": 1, "clip_value": 1}], "spec.variable_groups[0].clip_value"),
+        ("spec.variable_groups.0.optimizer.type", "adm", "spec.variable_groups[0].optimizer.type"),
+        ("spec.variable_groups.0.optimizer.config", {"lr": 1}, "spec.variable_groups[0].optimizer.config.lr"),
+        (
+            "spec.variable_groups.0.learning_rate",
+            {"type": "ExponentialDecay", "config": {"initial_learning_rate": 1, "decay_steps": 5, "decay_rate": 0.5}},
+            "spec.variable_groups[0].learning_rate",
+        ),
+        ("spec.training.epochs", 0, "spec.training.epochs"),
+        ("spec.training.global_batch_size", 0, "spec.training.global_batch_size"),
+        ("spec.training.steps_per_loop", 0, "spec.training.steps_per_loop"),
+        ("spec.training.seed", 2**31, "spec.training.seed"),
+        ("spec.training.seed", -1, "spec.training.seed"),
+        ("spec.training.clip_norm", "Infinity", "spec.training.clip_norm"),
+        ("spec.export", {}, "spec.export.formats"),
+        ("spec.export.formats", ["KERAS", "KERAS"], "spec.export.formats[1]"),
+        ("spec.resources", {"gpus": 1}, "spec.resources.gpus"),
+        ("spec.resources", {"gpus": 0}, "spec.resources.gpus"),
+        ("spec.resources", {"gpus": 1, "cpu_replicas": 2}, "spec.resources"),
+        ("spec.resources", {"cpu_replicas": 17}, "spec.resources.cpu_replicas"),
+        ("spec.retry", {"max_attempts": 0}, "spec.retry.max_attempts"),
+        ("spec.retry", {"max_attempts": 21}, "spec.retry.max_attempts"),
+    ],
+)
+def test_a_broken_rule_is_told_at_its_field_and_nothing_else_is(path: str, value: Any, field: str) -> None:
+    assert list(faults_with(path, value)) == [field]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.model.layers.2.config", {"units": 4, "name": "hidden"}),
+        ("spec.model.layers.2.config", {"units": 4, "kernel_regularizer": {"type": "L2", "config": {"l2": 1}}}),
+        ("spec.model.layers.2.config", {"units": 4, "kernel_regularizer": {"class_name": "L2", "config": {"l2": 0.1}}}),
+        ("spec.model.layers.2.config", {"units": 4, "kernel_regularizer": "l2", "activation": "hard_swish"}),
+        (
+            "spec.model.layers.2.config",
+            {"units": 4, "activation": {"type": "LeakyReLU", "config": {"negative_slope": 0.1}}},
+        ),
+        (
+            "spec.model.layers.2.config",
+            {"units": 4, "dtype": {"class_name": "DTypePolicy", "module": "keras", "config": {"name": "float32"}}},
+        ),
+        ("spec.model.layers.2.config", {"units": 4.0, "activation": None}),
+        (
+            "spec.model.layers.0",
+            {"type": "InputLayer", "config": {"batch_shape": [None, 8, 8], "dtype": "float32", "sparse": False}},
+        ),
+        ("spec.model.layers", [*LAYERS[:3], {"type": "Add", "inputs": ["hidden", "hidden"]}, LAYERS[3]]),
+        ("spec.model.outputs", ["classifier"]),
+        ("spec.data.train.range", {"from": 1436, "to": 1437}),
+        ("spec.loss.config", {"reduction": "sum_over_batch_size"}),
+        ("spec.variable_groups", [GROUP, {"name": "b", "match": ["hidden/**"], "frozen": True}]),
+        (
+            "spec.variable_groups.0.optimizer.config",
+            {"learning_rate": {"type": "CosineDecay", "config": {"initial_learning_rate": 1, "decay_steps": 10}}},
+        ),
+        ("spec.training.seed", 2**31 - 1),
+        ("spec.resources", {"cpu_replicas": 16}),
+    ],
+)
+def test_what_is_right_is_accepted(path: str, value: Any) -> None:
+    assert faults_with(path, value) == {}
+
+
+def test_an_unknown_name_comes_with_the_nearest_known_one() -> None:
+    assert (
+        'did you mean "units"?'
+        in faults_with("spec.model.layers.2.config", {"units": 1, "unit": 3})["spec.model.layers[2].config.unit"]
+    )
+    assert (
+        'did you mean "gradloom>LayerNormalization"?'
+        in faults_with("spec.model.layers.1.type", "gradloom>LayerNormalisation")["spec.model.layers[1].type"]
+    )
+    assert (
+        'did you mean "fashion_mnist"?'
+        in faults_with("spec.data.train.builtin.name", "fashionmnist")["spec.data.train.builtin.name"]
+    )
+    assert (
+        'did you mean "SparseCategoricalCrossentropy"?'
+        in faults_with("spec.loss.type", "sparse_categorical_crossentropy")["spec.loss.type"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("resources", "owned", "field"),
+    [
+        ({"gpus": 2}, OwnedDevices(2, 1), None),
+        ({"gpus": 3}, OwnedDevices(2, 1), "spec.resources.gpus"),
+        ({}, OwnedDevices(2, 0), None),
+        ({"cpu_replicas": 2}, OwnedDevices(2, 0), "spec.resources.cpu_replicas"),
+        ({}, OwnedDevices(0, 0), "spec.resources.cpu_replicas"),
+    ],
+)
+def test_no_more_devices_than_the_server_owns(resources: Any, owned: OwnedDevices, field: str | None) -> None:
+    faults = faults_of(changed("spec.resources", resources), owned=owned)
+    assert [fault.field for fault in faults] == ([field] if field else [])
+
+
+def test_every_fault_of_a_spec_is_told_at_once() -> None:
+    job = changed("spec.training", {"epochs": 0, "seed": -1})
+    job.spec.model.layers[2].type = "Dens"
+    job.spec.loss.type = "Mean"
+    job.spec.variable_groups[0].clip_norm = -1
+    assert len(faults_of(job)) == 5
+
+
+def test_defaults_are_filled_once_and_for_all() -> None:
+    spec = with_defaults(changed("display_name", "x").spec, seed=7)
+    assert with_defaults(spec, seed=8) == spec
+    assert [layer.name for layer in spec.model.layers] == ["input", "flatten", "hidden", "classifier"]
+    assert list(spec.model.outputs) == ["classifier"]
+    assert (spec.training.epochs, spec.training.global_batch_size, spec.training.seed) == (1, 32, 7)
+    assert spec.data.train.builtin.split == "train"
+    assert list(spec.export.formats) == [spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS]
+    assert spec.retry.max_attempts == 3
+    assert not spec.data.HasField("validation")
+    assert not spec.training.HasField("steps_per_loop")
+
+
+def test_the_spec_that_was_asked_for_is_not_changed_by_its_defaults() -> None:
+    spec = changed("display_name", "x").spec
+    before = spec.SerializeToString(deterministic=True)
+    with_defaults(spec, seed=1)
+    assert spec.SerializeToString(deterministic=True) == before
+
+
+def test_layers_without_a_name_are_numbered_from_the_second_on_past_given_names() -> None:
+    types = ["Input", "MaxPooling2D", "Dense", "MaxPooling2D", "Dense", "gradloom>LayerNormalization", "Dense"]
+    layers = [spec_pb2.LayerSpec(type=type) for type in types]
+    layers[6].name = "dense_1"
+    assert layer_names(layers) == [
+        *("input", "max_pooling2d", "dense", "max_pooling2d_1", "dense_2", "layer_normalization", "dense_1"),
+    ]
+
+
+def test_a_metric_has_the_name_that_keras_gives_it() -> None:
+    assert metric_name(spec_pb2.Component(type="SparseCategoricalAccuracy")) == "sparse_categorical_accuracy"
+    assert metric_name(spec_pb2.Component(type="AUC")) == "auc"
+    assert metric_name(spec_pb2.Component(type="AUC", name="area")) == "area"
+
+
+def test_numbers_become_what_the_catalogue_says() -> None:
+    entry = Catalogue.load().get("layer", "Dense")
+    job = changed(
+        "spec.model.layers.2.config", {"units": 4.0, "kernel_regularizer": {"type": "L2", "config": {"l2": 1}}}
+    )
+    config = struct_to_config(job.spec.model.layers[2].config, entry)
+    assert repr(config["units"]) == "4"
+    assert repr(config["kernel_regularizer"]["config"]["l2"]) == "1.0"

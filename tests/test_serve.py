@@ -92,6 +92,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         if server.process.poll() is None:
             server.process.kill()
             server.process.wait()
+    for server in servers:
         until(lambda server=server: not server.processes())
 
 

@@ -13,6 +13,7 @@ from gradloom import documents
 from gradloom.errors import InvalidRequestError
 from gradloom.spec import assign_groups, with_defaults
 from gradloom.trainer import models
+from gradloom.trainer.construction import refusing
 from gradloom.v1 import spec_pb2
 from tests.specs import SOUND, changed, faults_of
 
@@ -193,7 +194,19 @@ def test_what_nobody_named_has_the_same_path_in_every_model() -> None:
     assert all(path.split("/")[0] in ("bidirectional", "dropout") for path in paths)
 
 
-def test_memory_that_runs_out_is_not_called_a_fault_of_the_spec() -> None:
-    layers = [*LAYERS[:2], {"type": "Dense", "config": {"units": 2**31 - 1}}]
-    with pytest.raises((MemoryError, tf.errors.ResourceExhaustedError)):
-        models.build_model(spec_with("spec.model.layers", layers))
+def test_a_nested_layer_keeps_the_name_it_is_given() -> None:
+    wrapped = {"type": "Dense", "name": "inner", "config": {"units": 2}}
+    layers = [LAYERS[0], {"type": "TimeDistributed", "config": {"layer": wrapped}}]
+    model = models.build_model(spec_with("spec.model.layers", layers))
+    assert model.layers[-1].layer.name == "inner"
+
+
+def test_a_network_may_be_deeper_than_pythons_recursion_limit() -> None:
+    layers = [*LAYERS[:2], *[{"type": "Activation", "config": {"activation": "relu"}}] * 600]
+    assert len(models.build_model(spec_with("spec.model.layers", layers)).layers) == 602
+
+
+@pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "out of memory")])
+def test_memory_that_runs_out_is_not_called_a_fault_of_the_spec(error: Exception) -> None:
+    with pytest.raises(type(error)), refusing("spec.model.layers[2]"):
+        raise error

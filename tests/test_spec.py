@@ -66,6 +66,17 @@ LAYERS = SOUND["spec"]["model"]["layers"]
         ("spec.model.layers.0.config", {"batch_shape": [32, 8]}, "spec.model.layers[0].config.batch_shape"),
         ("spec.model.layers.0.config", {"shape": [8], "batch_size": 4}, "spec.model.layers[0].config.batch_size"),
         ("spec.model.layers.0.config", {"shape": [8], "sparse": True}, "spec.model.layers[0].config.sparse"),
+        ("spec.model.layers.0.config", {"shape": [8], "dtype": "float16"}, "spec.model.layers[0].config.dtype"),
+        (
+            "spec.model.layers.1",
+            {"type": "TimeDistributed", "config": {"layer": {"type": "Dense", "name": "a/b", "config": {"units": 1}}}},
+            "spec.model.layers[1].config.layer.name",
+        ),
+        (
+            "spec.model.layers.2.config",
+            {"units": 1, "kernel_initializer": {"type": "Zeros", "name": "a"}},
+            "spec.model.layers[2].config.kernel_initializer.name",
+        ),
         ("spec.model.outputs", ["nothing"], "spec.model.outputs[0]"),
         ("spec.model.outputs", ["hidden", "classifier"], "spec.model.outputs"),
         ("spec.model.outputs", ["hidden"], "spec.model.layers[3]"),
@@ -252,3 +263,10 @@ def test_numbers_become_what_the_catalogue_says() -> None:
     config = struct_to_config(job.spec.model.layers[2].config, entry)
     assert repr(config["units"]) == "4"
     assert repr(config["kernel_regularizer"]["config"]["l2"]) == "1.0"
+
+
+def test_numbers_of_an_activation_that_is_a_layer_become_floats() -> None:
+    activation = {"type": "LeakyReLU", "config": {"negative_slope": 1}}
+    job = changed("spec.model.layers.2.config", {"units": 4, "activation": activation})
+    config = struct_to_config(job.spec.model.layers[2].config, Catalogue.load().get("layer", "Dense"))
+    assert repr(config["activation"]["config"]["negative_slope"]) == "1.0"

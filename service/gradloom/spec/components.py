@@ -97,6 +97,10 @@ class ComponentChecker:
             return {}
         if entry is None:
             return {}
+        if value.get("name") is not None and kind != "layer":
+            self.faults.add(child(field, "name"), f"must be left out: a nested {entry.type} has no name")
+        elif value.get("name") is not None:
+            self._name(value["name"], child(field, "name"))
         return serialized(entry, self.config(entry, config or {}, child(field, "config"), depth + 1))
 
     def _named_entry(self, kind: str, value: Mapping[str, Any], field: str) -> Entry | None:
@@ -134,10 +138,16 @@ class ComponentChecker:
         if expected is not None and (not isinstance(value, expected) or (is_bool and bool not in expected)):
             self.faults.add(field, f"must be {_TYPE_RULES[parameter.value_type]}; got {shown(value)}")
             return value
+        if parameter.name == "name":
+            self._name(value, field)
         if parameter.is_path and isinstance(value, str):
             return self._path(value, field)
         self._entries(value, field)
         return value
+
+    def _name(self, name: Any, field: str) -> None:
+        if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+            self.faults.add(field, f"{NAME_RULE}; got {shown(name)}")
 
     def _number(self, value: float, field: str) -> bool:
         if isinstance(value, float) and not math.isfinite(value):
@@ -186,10 +196,10 @@ class ComponentChecker:
             rewritten = self.nested(kind, value, field, depth)
             if kind == "dtype_policy" and rewritten:
                 name = rewritten["config"].get("name")
-                self._dtype(name, child(child(field, "config"), "name"))
+                self.dtype(name, child(child(field, "config"), "name"))
             return rewritten
         if kind == "dtype_policy" and isinstance(value, str):
-            self._dtype(value, field)
+            self.dtype(value, field)
         elif isinstance(value, str) and kind not in ("schedule", "layer"):
             self.entry(kind, value, field)
         else:
@@ -201,7 +211,8 @@ class ComponentChecker:
             )
         return value
 
-    def _dtype(self, name: Any, field: str) -> None:
+    def dtype(self, name: Any, field: str) -> None:
+        """Checks the name of a dtype."""
         if name not in _DTYPES:
             known = "float32, float64, an integer type, bool or string"
             self.faults.add(field, f"must be {known}: precision is not a matter of single layers; got {shown(name)}")

@@ -170,7 +170,8 @@ class _Walk:
             return None
         self._name(config.get("name"), child(child(field, "config"), "name"))
         place = self._place(value, field)
-        checked = self.checker.nested("layer", {**value, "config": config}, field)
+        named = {key: entry for key, entry in value.items() if key != "name"} | {"config": config}
+        checked = self.checker.nested("layer", named, field)
         if not checked:
             return None
         if checked["class_name"] == "InputLayer":

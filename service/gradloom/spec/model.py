@@ -51,7 +51,7 @@ def _check_layers(layers: Sequence[spec_pb2.LayerSpec], checker: ComponentChecke
             checker.config(entry, config, f"{field}.config")
             check_name_in_config(config, layer.name, f"{field}.config", faults)
         if layer.type in INPUT_TYPES:
-            _check_input(layer, position, field, faults)
+            _check_input(layer, position, field, checker)
         elif position == 0:
             faults.add(field, f"must be an Input: it is the first layer; got {shown(layer.type)}")
 
@@ -59,17 +59,14 @@ def _check_layers(layers: Sequence[spec_pb2.LayerSpec], checker: ComponentChecke
 def check_name_in_config(config: Mapping[str, Any], name: str, field: str, faults: Faults) -> None:
     """Checks a name that is given, as `get_config` does, among the constructor's arguments."""
     given = config.get("name")
-    if not isinstance(given, str):
-        return
-    if not NAME_PATTERN.fullmatch(given):
-        faults.add(f"{field}.name", f"{NAME_RULE}; got {shown(given)}")
-    elif name and given != name:
+    if isinstance(given, str) and name and given != name:
         faults.add(
             f"{field}.name", f"must be the component's name or be left out; got {shown(given)} and {shown(name)}"
         )
 
 
-def _check_input(layer: spec_pb2.LayerSpec, position: int, field: str, faults: Faults) -> None:
+def _check_input(layer: spec_pb2.LayerSpec, position: int, field: str, checker: ComponentChecker) -> None:
+    faults = checker.faults
     if position != 0:
         faults.add(field, "must be the only Input: a data source has one array of features")
     if layer.inputs:
@@ -80,24 +77,30 @@ def _check_input(layer: spec_pb2.LayerSpec, position: int, field: str, faults: F
             faults.add(f"{field}.config.{key}", f"must be false: data are dense arrays; got {shown(config[key])}")
     if config.get("batch_size") is not None:
         faults.add(f"{field}.config.batch_size", f"must be left out: batches vary; got {shown(config['batch_size'])}")
+    if isinstance(config.get("dtype"), str):
+        checker.dtype(config["dtype"], f"{field}.config.dtype")
+    _check_shape(config, f"{field}.config", faults)
+
+
+def _check_shape(config: Mapping[str, Any], field: str, faults: Faults) -> None:
     shape, key = config.get("shape"), "shape"
     if config.get("batch_shape") is not None:
         batch_shape, key = config["batch_shape"], "batch_shape"
         if shape is not None:
-            faults.add(f"{field}.config.shape", "must be left out where batch_shape is given")
+            faults.add(f"{field}.shape", "must be left out where batch_shape is given")
         if not isinstance(batch_shape, list) or not batch_shape or batch_shape[0] is not None:
-            faults.add(f"{field}.config.batch_shape", f"must begin with null: batches vary; got {shown(batch_shape)}")
+            faults.add(f"{field}.batch_shape", f"must begin with null: batches vary; got {shown(batch_shape)}")
             return
         shape = batch_shape[1:]
     if not isinstance(shape, list):
         if shape is None:
-            faults.add(f"{field}.config.shape", "is required: the shape of one example, such as [28, 28, 1]")
+            faults.add(f"{field}.shape", "is required: the shape of one example, such as [28, 28, 1]")
         return
     for axis, size in enumerate(shape):
         whole = isinstance(size, int) and not isinstance(size, bool)
         if size is not None and not (whole and 1 <= size <= MAX_INTEGER):
             faults.add(
-                f"{field}.config.{key}[{axis + (key == 'batch_shape')}]",
+                f"{field}.{key}[{axis + (key == 'batch_shape')}]",
                 f"must be an integer of at least 1, or null for an axis of any size; got {shown(size)}",
             )
 

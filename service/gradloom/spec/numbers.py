@@ -39,6 +39,9 @@ def _typed_component(value: dict[str, Any], kind: str) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(name, str):
         return value
     entry = Catalogue.load().get(kind, name)
+    if entry is None and kind == "activation":
+        # An activation may be a layer with parameters, such as LeakyReLU.
+        entry = Catalogue.load().get("layer", name)
     parameters = entry.by_name if entry is not None else {}
     return {**value, "config": {key: typed(nested, parameters.get(key)) for key, nested in config.items()}}
 

@@ -1,7 +1,7 @@
 """Components from their descriptions: types through the catalogue alone, values by constructing."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -90,7 +90,11 @@ def _nested(kind: str, value: Any, field: str, data_roots: tuple[str, ...]) -> A
             resolve(kind, name, child(field, key))
             return (value.get("config") or {}).get("name")
         found = next((k for k in kinds if Catalogue.load().get(k, name) is not None), kind)
-        return construct(resolve(found, name, child(field, key)), value.get("config") or {}, field, data_roots)
+        entry = resolve(found, name, child(field, key))
+        config = dict(value.get("config") or {})
+        if value.get("name") is not None:
+            config["name"] = value["name"]
+        return construct(entry, config, field, data_roots)
     if isinstance(value, str) and kind == "activation":
         return getattr(keras.activations, resolve(kind, value, field).type)
     if isinstance(value, str) and kind not in ("dtype_policy", "schedule"):
@@ -113,7 +117,7 @@ def refusal(field: str, description: str) -> InvalidRequestError:
 
 
 @contextmanager
-def refusing(field: str):  # type: ignore[no-untyped-def]
+def refusing(field: str) -> Iterator[None]:
     """Turns whatever Keras raises for a bad value into an InvalidRequestError at this field."""
     try:
         yield

@@ -3,8 +3,9 @@
 Everything is named, so that variable paths do not depend on what else the process has built.
 """
 
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import keras
 from keras.src.utils import naming
@@ -27,6 +28,8 @@ __all__ = [
     "variable_paths",
 ]
 
+MAX_RECURSION: Final = 10_000
+
 
 def build_model(spec: spec_pb2.JobSpec, data_roots: Sequence[str] = ()) -> keras.Model:
     """Builds the model of a spec, with its variables, from the spec's seed; call it under the strategy's scope.
@@ -38,8 +41,10 @@ def build_model(spec: spec_pb2.JobSpec, data_roots: Sequence[str] = ()) -> keras
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
     keras.utils.set_random_seed(spec.training.seed)
-    # Keras numbers what nobody named (a seed generator, a layer in a wrapper) over the whole process; paths hold the number.
+    # Keras numbers what nobody named (a seed generator, a wrapped layer) over the whole process; paths hold the number.
     naming.reset_uids()
+    # Keras walks back from the output one layer a call or two; the limit of 1,000 would end that in a deep network.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), MAX_RECURSION))
     if spec.model.keras_config:
         return model_from_json(spec.model, tuple(data_roots))
     return _model_from_layers(spec.model, tuple(data_roots))

@@ -89,9 +89,13 @@ class JobName:
     def parse(cls, name: str) -> "JobName":
         """Parses `projects/{project}/jobs/{job_id}`; raises ValueError with the rule."""
         match name.split("/"):
-            case ["projects", project, "jobs", job_id] if ID_PATTERN.fullmatch(project) and ID_PATTERN.fullmatch(job_id):
+            case ["projects", project, "jobs", job_id] if ID_PATTERN.fullmatch(project) and ID_PATTERN.fullmatch(
+                job_id
+            ):
                 return cls(project, job_id)
-        raise ValueError(f"must be projects/{{project}}/jobs/{{job_id}}, each id {ID_RULE.removeprefix('must match ')}; got {name!r}")
+        raise ValueError(
+            f"must be projects/{{project}}/jobs/{{job_id}}, each id {ID_RULE.removeprefix('must match ')}; got {name!r}"
+        )
 
 
 def state_name(state: int) -> str:

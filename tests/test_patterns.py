@@ -83,7 +83,7 @@ def test_a_variable_without_a_group_is_refused_listing_both_sides() -> None:
     (fault,) = caught.value.faults
     assert fault.field == "spec.variable_groups"
     assert "b/kernel match no group" in fault.description
-    assert "a ['a/*']" in fault.description
+    assert "a (a/*)" in fault.description
 
 
 def test_a_group_without_a_variable_is_refused_listing_both_sides() -> None:
@@ -93,14 +93,14 @@ def test_a_group_without_a_variable_is_refused_listing_both_sides() -> None:
     assert late.field == "spec.variable_groups[1].match"
     assert "earlier groups have all it matches: a/kernel (a)" in late.description
     assert wrong.field == "spec.variable_groups[2].match"
-    assert "no trainable variable matches ['c/**']; variables: a/kernel" in wrong.description
+    assert "no trainable variable matches c/**; variables: a/kernel" in wrong.description
 
 
 def test_a_thousand_variables_are_not_all_listed() -> None:
     paths = [f"layer_{i}/kernel" for i in range(1000)]
     with pytest.raises(InvalidRequestError) as caught:
-        assign_groups(paths, [group("a", "layer_1/*")])
-    assert len(str(caught.value)) < 1000
+        assign_groups(paths, [group("a", "layer_1/*"), group("b", *["x" * 300] * 200)])
+    assert len(str(caught.value)) < 8000
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))

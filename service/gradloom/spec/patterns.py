@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from gradloom.faults import Faults, child
 
-_LISTED = 20
+_LISTED: Final = 20
+_SHOWN: Final = 100
 
 
 class Group(Protocol):
@@ -35,8 +36,8 @@ def matches(pattern: str, path: str) -> bool:
     return len(tokens) in states
 
 
-_SEGMENTS = "**/"
-_WITHIN = "within a segment of **/"
+_SEGMENTS: Final = "**/"
+_WITHIN: Final = "within a segment of **/"
 
 
 @lru_cache(maxsize=4096)
@@ -96,7 +97,7 @@ def assign_groups(
     faults = Faults()
     left_over = [path for path in dict.fromkeys(paths) if path not in assignment]
     if left_over:
-        patterns = [f"{group.name} {list(group.match)}" for group in groups]
+        patterns = [f"{group.name} ({_listed([*group.match])})" for group in groups]
         faults.add(
             field,
             f"must cover every trainable variable; {_listed(left_over)} match no group; groups: {_listed(patterns)}",
@@ -108,7 +109,7 @@ def assign_groups(
         if taken:
             why = "earlier groups have all it matches: " + _listed([f"{path} ({name})" for path, name in taken.items()])
         else:
-            why = f"no trainable variable matches {list(group.match)}; variables: {_listed(list(dict.fromkeys(paths)))}"
+            why = f"no trainable variable matches {_listed([*group.match])}; variables: {_listed(list(dict.fromkeys(paths)))}"
         faults.add(f"{child(field, position)}.match", f"must match a variable that no earlier group has; {why}")
     faults.raise_any()
     return assignment
@@ -116,4 +117,4 @@ def assign_groups(
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    return ", ".join(name if len(name) <= _SHOWN else name[:_SHOWN] + "..." for name in names[:_LISTED]) + more

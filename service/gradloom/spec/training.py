@@ -15,7 +15,7 @@ from gradloom.v1 import spec_pb2
 
 MAX_GROUPS: Final = 100
 MAX_METRICS: Final = 100
-MAX_PATTERNS: Final = 1000
+MAX_PATTERNS: Final = 200
 MAX_PATTERN_CHARACTERS: Final = 300
 
 GROUP_PATTERN: Final = re.compile(r"[a-z]([-_a-z0-9]{0,38}[a-z0-9])?")

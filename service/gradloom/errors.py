@@ -1,7 +1,7 @@
 """Errors that callers may meet, on both sides of the wire.
 
-The server raises them; `gradloom.api.status` turns each into a gRPC status with an ErrorInfo of the same `reason`; the client turns
-that back into the same class. A new subclass needs a row in the status table: a test holds it total.
+The server raises them; `gradloom.api.status` turns each into a gRPC status with an ErrorInfo of the same `reason`; the
+client turns that back into the same class. A new subclass needs a row in the status table: a test holds it total.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from typing import ClassVar
 class FieldFault:
     """One fault of a request: where, and which rule its value breaks.
 
-    `field` is a path such as `spec.variable_groups[1].optimizer.config.learning_rate`; `description` names the rule, the value and,
-    for an unknown name, the nearest known one.
+    `field` is a path such as `spec.variable_groups[1].optimizer.config.learning_rate`; `description` names the rule,
+    the value and, for an unknown name, the nearest known one.
     """
 
     field: str

@@ -100,9 +100,9 @@ class JobName:
 
 def state_name(state: int) -> str:
     """`RUNNING` for 2."""
-    return State.Name(state)  # type: ignore[arg-type]
+    return State.Name(state)
 
 
 def reason_name(reason: int) -> str:
     """`COMPLETED` for 1."""
-    return Reason.Name(reason)  # type: ignore[arg-type]
+    return Reason.Name(reason)

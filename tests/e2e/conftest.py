@@ -49,6 +49,12 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def serve_command(data_directory: Path, *flags: str) -> list[str]:
+    """`gradloom serve` on free ports."""
+    listeners = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+    return [sys.executable, "-m", "gradloom", "serve", "--data-dir", str(data_directory), *listeners, *flags]
+
+
 class Server:
     """`gradloom serve` in a process of its own, on free ports."""
 
@@ -62,19 +68,7 @@ class Server:
         (self.data_directory / "server.json").unlink(missing_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "gradloom",
-                    "serve",
-                    "--data-dir",
-                    str(self.data_directory),
-                    "--listen",
-                    "127.0.0.1:0",
-                    "--metrics-listen",
-                    "127.0.0.1:0",
-                    *self.flags,
-                ],
+                serve_command(self.data_directory, *self.flags),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -3,11 +3,10 @@
 import os
 import signal
 import subprocess
-import sys
 
 from gradloom.v1 import job_pb2
 
-from .conftest import Server, digits_job, is_running, processes_mentioning, wait_until
+from .conftest import Server, digits_job, is_running, processes_mentioning, serve_command, wait_until
 
 LONG = 1_500
 
@@ -109,18 +108,7 @@ def test_sigterm_drains_and_the_job_runs_again_after_the_next_start(new_server, 
 def test_a_second_server_on_the_same_data_directory_is_refused_and_told_who_holds_it(new_server):
     server = new_server()
     second = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "gradloom",
-            "serve",
-            "--data-dir",
-            str(server.data_directory),
-            "--listen",
-            "127.0.0.1:0",
-            "--metrics-listen",
-            "127.0.0.1:0",
-        ],
+        serve_command(server.data_directory),
         capture_output=True,
         text=True,
         timeout=30,

@@ -28,12 +28,12 @@ JSON_HELP: Final = "text for people, or json: proto JSON with the proto's field 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def cli() -> None:
-    r"""Gradloom trains TensorFlow models from a description of model, data and optimizers.
+    """Gradloom trains TensorFlow models from a description of model, data and optimizers.
 
-    \b
     Start a server with `gradloom serve`, hand it a job with `gradloom submit job.yaml --watch`.
-    Exit codes: 0 done; 1 the job failed or was cancelled; 2 bad usage or a refused spec;
-    3 the server cannot be reached; 4 any other error; 130 interrupted.
+
+    Exit codes: 0 done; 1 the job failed or was cancelled; 2 bad usage or a refused spec; 3 the server cannot be
+    reached; 4 any other error; 130 interrupted.
     """
 
 

@@ -178,3 +178,15 @@ def test_a_server_that_fails_every_time_is_outlived_and_then_given_up_on(server,
     server.broken = False
     reporter.flush()
     assert epochs(server.events) == [1]
+
+
+def test_a_look_that_fails_costs_no_beat(server, reporter, stops):
+    def fail():
+        raise RuntimeError("between two looks")
+
+    reporter.observe(lambda: Look(global_step=5))
+    reporter.flush()
+    reporter.observe(fail)
+    reporter.flush()
+    assert server.reports[-1].progress.global_step == 5
+    assert stops == []

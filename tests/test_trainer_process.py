@@ -177,12 +177,13 @@ def test_a_spare_that_nobody_uses_ends_with_its_stdin(trainer):
 def test_an_attempt_outlives_a_server_that_goes_away_and_loses_nothing(trainer, server):
     trainer.wait_ready()
     trainer.use(Path(server.assignment.attempt_directory), server.address)
-    server.wait_until(lambda: server.resolved is not None)
+    server.wait_until(lambda: server.reports and server.reports[-1].progress.HasField("total_steps"))
     server.stop()
     deadline = time.monotonic() + 60
     while "agrees on 64 examples" not in trainer.log and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert trainer.process.poll() is None
+    assert trainer.process.poll() is None, trainer.log
+    assert server.finished is None
     server.start()
     assert trainer.wait() == 0, trainer.log
     assert_whole_and_proven(server)

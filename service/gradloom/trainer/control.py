@@ -16,7 +16,8 @@ CALL_TIMEOUT_SECONDS: Final = 20.0
 FIRST_RETRY_SECONDS: Final = 0.1
 LONGEST_RETRY_SECONDS: Final = 2.0
 DETAILS_KEY: Final = "grpc-status-details-bin"
-AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+# CANCELLED is what a server that stops says of the calls in work; nothing here cancels a call.
+AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
 logger = logging.getLogger(__name__)
 

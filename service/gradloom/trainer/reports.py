@@ -71,7 +71,7 @@ class Reporter:
         self._faults = 0
         self._devices_released = False
         self._observe: Callable[[], Look] = Look
-        self._acknowledged = Look()
+        self._newest = self._acknowledged = Look()
         self._acknowledged_at = started
         self._changed = threading.Condition()
         self._news = False
@@ -124,7 +124,7 @@ class Reporter:
     def progress(self) -> job_pb2.Progress:
         """The newest progress, a copy."""
         with self._changed:
-            self._absorb(self._observe())
+            self._absorb(self._seen())
             newest = job_pb2.Progress()
             newest.CopyFrom(self._progress)
             return newest
@@ -187,6 +187,14 @@ class Reporter:
                     return
                 self._changed.wait(left)
 
+    def _seen(self) -> Look:
+        """The newest look, or the one before when looking fails, which must not cost anybody a training."""
+        try:
+            self._newest = self._observe()
+        except Exception:
+            logger.exception("could not look at the training")
+        return self._newest
+
     def _absorb(self, look: Look) -> None:
         """Puts a look into the progress; the lock is held."""
         progress = self._progress
@@ -231,7 +239,7 @@ class Reporter:
 
     def _next_report(self) -> tuple[attempt_pb2.ReportRequest, Look, float]:
         with self._changed:
-            look, at = self._observe(), time.monotonic()
+            look, at = self._seen(), time.monotonic()
             self._absorb(look)
             self._news = False
             self._beat += 1

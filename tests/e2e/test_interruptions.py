@@ -6,7 +6,7 @@ import subprocess
 
 from gradloom.v1 import job_pb2
 
-from .conftest import Server, digits_job, is_running, processes_mentioning, serve_command, wait_until
+from .server import Server, digits_job, is_running, processes_mentioning, serve_command, wait_until
 
 LONG = 1_500
 

@@ -12,7 +12,7 @@ from gradloom import documents
 from gradloom.errors import InvalidRequestError
 from gradloom.v1 import job_pb2
 
-from .conftest import ROOT, digits_job, processes_mentioning, wait_until
+from .server import ROOT, digits_job, processes_mentioning, wait_until
 
 LOAD_WITHOUT_PROJECT = """
 import sys

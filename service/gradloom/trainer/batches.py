@@ -76,18 +76,24 @@ def _rows(tensor: tf.Tensor, begin: tf.Tensor, rows: int) -> tf.Tensor:
 
 def run_on_shares(
     strategy: tf.distribute.Strategy,
-    replica_step: Callable[[tf.Tensor, tf.Tensor], None],
+    replica_step: Callable[[tf.Tensor, tf.Tensor, int], None],
     features: tf.Tensor,
     labels: tf.Tensor,
+    stand_in: bool,
 ) -> None:
-    """Calls `replica_step` on every replica with its rows of a global batch; runs in cross-replica context."""
-    replicas = strategy.num_replicas_in_sync
-    if replicas == 1:
-        strategy.run(replica_step, (features, labels))
-        return
-    bounds = share_bounds(features.shape[0], replicas)
+    """Calls `replica_step` on every replica with its rows of a global batch and how many they are.
+
+    Runs in cross-replica context. A replica without rows is called all the same, since all must meet in the all-reduce.
+    With `stand_in` it gets the batch's first row to run on, and 0 as their number: some layers (an LSTM) fail on no
+    rows. Without, it gets no rows: statistics that are taken over all replicas may not see a row twice.
+    """
+
+    def share(begin: int, end: int) -> tuple[tf.Tensor, tf.Tensor, int]:
+        rows = slice(0, 1) if stand_in and begin == end else slice(begin, end)
+        return features[rows], labels[rows], end - begin
+
     with tf.device(_HOST):
-        shares = [(features[begin:end], labels[begin:end]) for begin, end in bounds]
+        shares = [share(begin, end) for begin, end in share_bounds(features.shape[0], strategy.num_replicas_in_sync)]
     strategy.run(lambda: replica_step(*shares[replica_number()]))
 
 

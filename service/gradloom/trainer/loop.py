@@ -21,7 +21,7 @@ in memory are sampled in the graph. Data order follows from (seed, epoch) alone.
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -269,12 +269,19 @@ class Training:
         self._train_batch(order, tf.constant(self._train.full * self._train.size), self._train.rest, tf.constant(True))
 
     def _train_batch(self, order: tf.Tensor, begin: tf.Tensor, rows: int, look: tf.Tensor) -> None:
-        def replica_step(features: tf.Tensor, labels: tf.Tensor) -> None:
-            self._step(self._as_input(features), labels, rows, look)
+        def replica_step(features: tf.Tensor, labels: tf.Tensor, own_rows: int) -> None:
+            self._step(self._as_input(features), labels, own_rows, rows, look)
 
-        batch = gather(self._train.features, self._train.labels, order, begin, rows)
-        run_on_shares(self._strategy, replica_step, *batch)
+        self._run_on_shares(replica_step, *self._batch(order, begin, rows))
         self._global_step.assign_add(1)
+
+    def _batch(self, order: tf.Tensor, begin: tf.Tensor, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
+        return gather(self._train.features, self._train.labels, order, begin, rows)
+
+    def _run_on_shares(
+        self, replica_step: Callable[[tf.Tensor, tf.Tensor, int], None], features: tf.Tensor, labels: tf.Tensor
+    ) -> None:
+        run_on_shares(self._strategy, replica_step, features, labels, stand_in=not self.synchronized_layers)
 
     def _as_input(self, features: tf.Tensor) -> tf.Tensor:
         return tf.cast(features, self.model.inputs[0].dtype)
@@ -337,11 +344,11 @@ class Training:
         def go_on(position: tf.Tensor) -> tf.Tensor:
             return tf.logical_and(position < end, tf.logical_not(self._interrupt.pending))
 
-        def replica_step(features: tf.Tensor, labels: tf.Tensor) -> None:
-            self._evaluation_step(self._as_input(features), labels, rows)
+        def replica_step(features: tf.Tensor, labels: tf.Tensor, own_rows: int) -> None:
+            self._evaluation_step(self._as_input(features), labels, own_rows, rows)
 
         def batch(position: tf.Tensor) -> tf.Tensor:
-            run_on_shares(self._strategy, replica_step, *in_order(features, labels, position * size, rows))
+            self._run_on_shares(replica_step, *in_order(features, labels, position * size, rows))
             return position + 1
 
         return tf.while_loop(go_on, batch, [begin])[0]

@@ -89,15 +89,15 @@ class Objective:
         self._entry_kinds: dict[bool, list[Kind]] = {}
 
     def __call__(
-        self, features: tf.Tensor, labels: tf.Tensor, total: int, training: bool
+        self, features: tf.Tensor, labels: tf.Tensor, rows: int, total: int, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns this replica's share of the loss of a global batch, and the model's outputs.
 
-        Takes features [rows, ...] and labels [rows, ...] with a static number of rows, which may be 0, and the number
-        of rows of the global batch. The share is a scalar; the sum over the replicas is the loss.
+        Takes features [rows, ...] and labels [rows, ...] with a static number of rows, and the number of rows of the
+        global batch. Where `rows` is 0, there may be one row that only stands in and does not count. The share is a
+        scalar; the sum over the replicas is the loss.
         """
         outputs, entries = self._ledger.collect(lambda: self.model(features, training=training))
-        rows = features.shape[0]
         share = self._loss_share(labels, outputs, rows, total)
         kinds = self._entry_kinds.get(training, [Kind.MEAN] * len(entries))
         for entry, kind in zip(entries, kinds, strict=True):
@@ -111,8 +111,8 @@ class Objective:
         if values.shape.rank == 0:
             return _part(values, self._loss_kind or Kind.MEAN, rows, total)
         if mask is not None:
-            return self._masked_share(values, tf.cast(mask, values.dtype))
-        summed = tf.reduce_sum(values)
+            return self._masked_share(values[:rows], tf.cast(mask, values.dtype)[:rows])
+        summed = tf.reduce_sum(values[:rows])
         if self._loss.reduction == "sum":
             return summed
         return summed / (total * _elements_per_row(values))
@@ -223,10 +223,9 @@ def _kind(whole: float, first: float, second: float, share: float) -> Kind | Non
 
 def _part(value: tf.Tensor, kind: Kind, rows: int, total: int) -> tf.Tensor:
     """What a replica with `rows` of `total` examples adds to a loss that is one number for a batch."""
-    if rows == total or kind is Kind.ADDITIVE:
-        return value
+    share = rows / total if kind is Kind.MEAN else float(rows > 0)
     # A mean over no rows is not a number.
-    return tf.math.multiply_no_nan(value, tf.constant(rows / total, value.dtype))
+    return value if share == 1 else tf.math.multiply_no_nan(value, tf.constant(share, value.dtype))
 
 
 def _elements_per_row(values: tf.Tensor) -> tf.Tensor | int:

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from gradloom.v1 import spec_pb2
 
-_CPU = spec_pb2.ResolvedSpec.CPU
-_GPU = spec_pb2.ResolvedSpec.GPU
+CPU = spec_pb2.ResolvedSpec.CPU
+GPU = spec_pb2.ResolvedSpec.GPU
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def choose_threads(device_kind: int, replicas: int) -> Threads:
     the hand-over between threads (an MLP step took 787 us with TensorFlow's defaults, 410 us so), and the results of a
     convolution depend on the number of threads inside it, so that it must not follow the machine.
     """
-    if device_kind == _GPU:
+    if device_kind == GPU:
         return Threads(intra_op=0, inter_op=0)
     return Threads(intra_op=1, inter_op=replicas)
 
@@ -57,7 +57,7 @@ def configure(device_kind: int, replicas: int, threads: Threads | None = None, d
     threads = threads or choose_threads(device_kind, replicas)
     tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
     tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
-    if device_kind == _CPU:
+    if device_kind == CPU:
         tf.config.set_visible_devices([], "GPU")
         logical = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
@@ -74,7 +74,7 @@ def configure(device_kind: int, replicas: int, threads: Threads | None = None, d
 
 def make_strategy(device_kind: int, replicas: int) -> tf.distribute.Strategy:
     """Returns a MirroredStrategy over the first `replicas` devices of the kind, also when there is only one."""
-    if device_kind == _GPU:
+    if device_kind == GPU:
         return tf.distribute.MirroredStrategy([f"GPU:{index}" for index in range(replicas)])
     # The default on CPUs is a ring of collectives, which takes 1.4 to 1.5 times as long a step as adding up on one
     # device.

@@ -23,9 +23,10 @@ types: setup  ## mypy, strict
 imports: setup  ## import-linter: which part may import which
 	$(BIN)/lint-imports --no-cache
 
-bench: setup  ## measure training speed against Keras and a hand-written loop
+bench: setup  ## measure training speed against Keras and a hand-written loop, and what the service costs
 	@tools/dataset
-	$(BIN)/python tests/bench/training_speed.py
+	@status=0; for bench in training_speed service_cost; do \
+	  $(BIN)/python -m tests.bench.$$bench || status=1; done; exit $$status
 
 setup: .venv/.ready  ## make .venv from requirements.lock
 

@@ -108,9 +108,12 @@ def _load_npz(source: spec_pb2.NpzData, field: str, data_roots: Sequence[str]) -
         )
     names = {"features": source.features or "features", "label": source.label or "label"}
     try:
-        with np.load(real, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+        # np.load would take a bare array too, and leaves a damaged archive open.
+        with open(real, "rb") as file:
+            if not zipfile.is_zipfile(file):
                 raise DataUnavailable([FieldFault(f"{field}.path", f'"{source.path}" is not an .npz archive')])
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
             _check_names(archive.files, names, field)
             arrays = Arrays(archive[names["features"]], archive[names["label"]])
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -1,0 +1,112 @@
+"""Examples that do not fit the model, the loss or a metric are refused before anything is traced, naming both sides."""
+
+import keras
+import numpy as np
+import pytest
+
+from gradloom.errors import InvalidRequestError
+from gradloom.trainer.datasets import Arrays, DataUnavailable
+from gradloom.trainer.fitness import check_fit, check_model
+
+FIELD = "spec.data.train"
+SPARSE = keras.losses.SparseCategoricalCrossentropy()
+
+
+def model(shape=(4,), units=3, dtype=None):
+    return keras.Sequential([keras.Input(shape, dtype=dtype), keras.layers.Dense(units)], name="model")
+
+
+def told(arrays, loss=SPARSE, metrics=(), network=None):
+    """The faults by field; empty when the examples fit."""
+    try:
+        check_fit(Arrays(*arrays), FIELD, network or model(), loss, metrics)
+    except DataUnavailable as error:
+        return {fault.field: fault.description for fault in error.faults}
+    return {}
+
+
+def features(*shape, dtype=np.float32):
+    return np.zeros((5, *shape), dtype)
+
+
+def labels(*shape, high=3, dtype=np.int64):
+    return (np.arange(5 * int(np.prod(shape))) % high).reshape(5, *shape).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("given", "loss"),
+    [
+        ((features(4), labels()), SPARSE),
+        ((features(4, dtype=np.uint8), labels(1, dtype=np.uint8)), SPARSE),
+        ((features(4), labels(dtype=np.float32)), SPARSE),
+        ((features(4), labels(3)), keras.losses.CategoricalCrossentropy()),
+        ((features(4), labels(3)), keras.losses.MeanSquaredError()),
+    ],
+)
+def test_examples_that_fit_pass(given, loss):
+    assert told(given, loss, [keras.metrics.MeanSquaredError()] if given[1].ndim == 2 else []) == {}
+
+
+def test_a_shape_that_the_input_does_not_take_is_told_with_both_shapes():
+    assert "[5], but the model's input takes [4]" in told((features(5), labels()))[FIELD]
+    assert "[4, 1]" in told((features(4, 1), labels()))[FIELD]
+
+
+def test_fractions_for_an_integer_input_are_refused():
+    words = keras.Sequential([keras.Input((4,), dtype="int32"), keras.layers.Embedding(9, 2), keras.layers.Flatten()])
+    assert "float32, but the model's input takes int32" in told((features(4), labels()), network=words)[FIELD]
+
+
+@pytest.mark.parametrize(
+    ("given", "loss", "words"),
+    [
+        (labels(2), SPARSE, "labels have shape [2], the model's output [3]"),
+        (labels(high=5), SPARSE, "labels go from 0 to 4, but the model's output has 3 classes"),
+        (labels() - 1, SPARSE, "labels go from -1 to 1"),
+        (labels().astype(np.float32) + 0.5, SPARSE, "not all whole numbers"),
+        (labels(), keras.losses.CategoricalCrossentropy(), "element by element"),
+        (labels(), keras.losses.MeanSquaredError(), "labels have shape [], the model's output [3]"),
+        (labels(4), keras.losses.CategoricalCrossentropy(), "labels have shape [4], the model's output [3]"),
+    ],
+)
+def test_labels_that_the_loss_would_refuse_or_misread_are_told(given, loss, words):
+    assert words in told((features(4), given), loss)[FIELD]
+
+
+def test_an_ignored_class_may_lie_outside_the_classes():
+    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=255)
+    given = np.array([0, 1, 255, 2, 1], np.uint8)
+    assert told((features(4), given), loss) == {}
+
+
+def test_a_metric_that_refuses_the_data_or_gives_several_numbers_is_told_by_its_position():
+    given = (features(4), labels(3, high=2, dtype=np.float32))
+    metrics = [keras.metrics.MeanSquaredError(), keras.metrics.F1Score(), keras.metrics.MeanIoU(num_classes=1)]
+    found = told(given, keras.losses.MeanSquaredError(), metrics[:2])
+    assert found.keys() == {"spec.metrics[1]"}
+    assert "several numbers" in found["spec.metrics[1]"]
+    wrong = [keras.metrics.SparseCategoricalAccuracy(), keras.metrics.R2Score(num_regressors=7)]
+    found = told((features(4), labels()), SPARSE, wrong)
+    assert found.keys() == {"spec.metrics[1]"}
+    assert "R2Score refuses the data" in found["spec.metrics[1]"]
+
+
+def test_metrics_are_left_as_they_were():
+    accuracy = keras.metrics.SparseCategoricalAccuracy()
+    assert told((features(4), labels()), metrics=[accuracy]) == {}
+    assert float(accuracy.count) == 0
+
+
+def test_names_of_scalars_must_differ_and_a_model_has_one_input_and_one_output():
+    inputs = keras.Input((4,))
+    outputs = [keras.layers.Dense(3)(inputs), keras.layers.Dense(3)(inputs)]
+    with pytest.raises(InvalidRequestError) as raised:
+        check_model(
+            keras.Model(inputs, outputs),
+            [keras.metrics.Mean(name="loss"), keras.metrics.Mean(name="a"), keras.metrics.Mean(name="a")],
+        )
+    assert [fault.field for fault in raised.value.faults] == [
+        "spec.model",
+        "spec.metrics[0].name",
+        "spec.metrics[2].name",
+    ]

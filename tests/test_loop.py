@@ -1,0 +1,166 @@
+"""The training loop: what an epoch sees, what can be seen of it meanwhile, and how it ends."""
+
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gradloom.trainer import strategy
+from gradloom.trainer.batches import permutation, share_bounds
+from gradloom.trainer.datasets import Arrays
+from gradloom.trainer.groups import Group
+from gradloom.trainer.loop import StopRequested, Training
+from gradloom.v1 import spec_pb2
+
+CHANCE = np.random.default_rng(5)
+
+
+def examples(count):
+    return Arrays(CHANCE.integers(0, 256, (count, 6), np.uint8), CHANCE.integers(0, 3, count).astype(np.uint8))
+
+
+def build(train, validation=None, rate=0.05, dropout=0.0, **options):
+    distribution = strategy.make_strategy(strategy.CPU, 1)
+    keras.utils.set_random_seed(2)
+    with distribution.scope():
+        layers = [
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Dropout(dropout),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+        model = keras.Sequential([keras.Input((6,)), *layers], name="model")
+        groups = [Group("all", tuple(model.trainable_variables), keras.optimizers.SGD(rate))]
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        loss = keras.losses.SparseCategoricalCrossentropy()
+    options = spec_pb2.TrainingSpec(**{"global_batch_size": 8, "seed": 4, **options})
+    return Training(model, loss, metrics, groups, options, train, validation, distribution)
+
+
+def mean_loss_and_accuracy(model, arrays):
+    scores = model.predict(arrays.features.astype(np.float32), verbose=0)
+    chosen = scores[np.arange(len(arrays)), arrays.labels]
+    return -np.log(chosen).mean(), (scores.argmax(axis=1) == arrays.labels).mean()
+
+
+@pytest.mark.parametrize("count", [8, 29, 32, 3])
+def test_an_epoch_at_a_standstill_has_the_loss_of_all_examples_once(count):
+    arrays = examples(count)
+    training = build(arrays, rate=0.0)
+    loss, accuracy = mean_loss_and_accuracy(training.model, arrays)
+    assert training.run_epoch(1) == pytest.approx({"loss": loss, "accuracy": accuracy}, rel=1e-5)
+    assert training.steps_per_epoch == -(-count // 8)
+
+
+def test_validation_has_the_loss_of_the_weights_at_the_epochs_end_and_leaves_them_alone():
+    validation = examples(21)
+    training = build(examples(29), validation)
+    scalars = training.run_epoch(1)
+    weights = training.model.get_weights()
+    loss, accuracy = mean_loss_and_accuracy(training.model, validation)
+    assert scalars["val_loss"] == pytest.approx(loss, rel=1e-5)
+    assert scalars["val_accuracy"] == pytest.approx(accuracy)
+    test = training.evaluate(validation, "test_")
+    assert test == pytest.approx({"test_loss": loss, "test_accuracy": accuracy}, rel=1e-5)
+    np.testing.assert_array_equal(weights[0], training.model.get_weights()[0])
+
+
+def test_the_order_of_an_epoch_follows_from_seed_and_epoch_alone():
+    first, again, next_epoch, other_seed = (
+        permutation(500, seed, tf.constant(epoch)).numpy() for seed, epoch in ((1, 1), (1, 1), (1, 2), (2, 1))
+    )
+    assert sorted(first) == list(range(500))
+    np.testing.assert_array_equal(first, again)
+    assert abs(np.corrcoef(first, next_epoch)[0, 1]) < 0.2
+    assert abs(np.corrcoef(first, other_seed)[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize("steps_per_loop", [1, 3, 1000])
+def test_looks_change_no_bit_of_the_result(steps_per_loop):
+    train = examples(61)
+    plain, looked_at = build(train, dropout=0.3), build(train, dropout=0.3, steps_per_loop=steps_per_loop)
+    done = threading.Event()
+
+    def look():
+        while not done.is_set():
+            looked_at.snapshot()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        results = [(plain.run_epoch(epoch), looked_at.run_epoch(epoch)) for epoch in (1, 2, 3)]
+    finally:
+        done.set()
+        watcher.join()
+    for expected, found in results:
+        assert expected == found
+    for expected, found in zip(plain.model.get_weights(), looked_at.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, found)
+
+
+def test_a_snapshot_counts_steps_and_examples_while_an_epoch_runs():
+    train = examples(80_004)
+    training = build(train, examples(8))
+    before = training.snapshot()
+    assert (before.epoch, before.global_step, before.first_step_time, before.groups) == (0, 0, None, {})
+    seen = []
+    done = threading.Event()
+
+    def look():
+        while not done.wait(0.01):
+            seen.append(training.snapshot())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        scalars = training.run_epoch(1)
+    finally:
+        done.set()
+        watcher.join()
+    within = [live for live in seen if 0 < live.global_step < 10_001]
+    assert len({live.global_step for live in within}) > 5
+    assert all(live.examples == 8 * live.global_step for live in within)
+    assert all(live.epoch == 1 for live in within)
+    assert {"loss", "accuracy"} <= within[-1].scalars.keys()
+    after = training.snapshot()
+    assert (after.global_step, after.examples) == (10_001, 80_004)
+    assert after.scalars == scalars
+    assert after.groups["all"].learning_rate == pytest.approx(0.05)
+    assert after.first_step_time is not None
+    assert after.training_seconds > 0
+
+
+def test_a_request_to_stop_ends_the_epoch_between_two_steps():
+    training = build(examples(800_000))
+    ended = []
+
+    def run():
+        with pytest.raises(StopRequested):
+            training.run_epoch(1)
+        ended.append(time.monotonic())
+
+    trainer = threading.Thread(target=run)
+    trainer.start()
+    deadline = time.monotonic() + 60
+    while training.snapshot().global_step < 2_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    asked = time.monotonic()
+    training.request_stop()
+    trainer.join(60)
+    # 100 ms is meant; the rest is for a busy machine.
+    assert ended[0] - asked < 1.0
+    assert 2_000 <= training.snapshot().global_step < 100_000
+    with pytest.raises(StopRequested):
+        training.evaluate(examples(16))
+
+
+def test_shares_hold_every_row_once_and_differ_by_one_at_most():
+    for rows in range(1, 40):
+        for replicas in (1, 2, 3, 4, 16):
+            bounds = share_bounds(rows, replicas)
+            assert [row for begin, end in bounds for row in range(begin, end)] == list(range(rows))
+            sizes = [end - begin for begin, end in bounds]
+            assert max(sizes) - min(sizes) <= 1

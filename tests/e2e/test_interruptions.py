@@ -8,7 +8,7 @@ from gradloom.v1 import job_pb2
 
 from .server import Server, digits_job, is_running, processes_mentioning, serve_command, wait_until
 
-LONG = 1_500
+LONG = 800
 
 
 def start_training(server: Server, client, epochs: int = LONG):

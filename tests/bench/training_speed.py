@@ -3,12 +3,12 @@
     .venv/bin/python tests/bench/training_speed.py [--rounds 15]
 
 Each contender trains the model of `examples/fashion_mnist_lower_upper.yaml` on Fashion-MNIST, batches of 32, in a
-process of its own with the threads it would have by itself. A round times each of them once, one after the other; a
-ratio is taken within a round, so that what else the machine does hits both sides. Ends with 1 when a median misses its
-target.
+process of its own with the threads it would have by itself. A round pairs this loop with each of the others, one right
+after the other, so that what else the machine does hits both sides. Ends with 1 when a median misses its target.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -40,35 +40,36 @@ def main() -> int:
 
 
 def measure(rounds: int) -> dict[str, np.ndarray]:
-    """Microseconds a step by contender, one value a round."""
+    """Microseconds a step by contender: rows of [ours, theirs], one a round, taken one right after the other."""
     workers = {name: Worker(name) for name in ("ours", *CONTENDERS)}
     try:
         for worker in workers.values():
             worker.microseconds_per_step()  # warms up
-        taken = []
+        pairs: dict[str, list[list[float]]] = {name: [] for name in CONTENDERS}
         for number in range(rounds):
-            taken.append({name: worker.microseconds_per_step() for name, worker in workers.items()})
-            shown = "  ".join(f"{name} {value:,.0f}" for name, value in taken[-1].items())
+            for name, taken in pairs.items():
+                taken.append([workers[one].microseconds_per_step() for one in ("ours", name)])
+            shown = "  ".join(f"{name} {taken[-1][1]:,.0f} to {taken[-1][0]:,.0f}" for name, taken in pairs.items())
             print(f"round {number + 1:2} of {rounds}, us a step: {shown}", flush=True)
     finally:
         for worker in workers.values():
             worker.close()
-    return {name: np.array([one[name] for one in taken]) for name in workers}
+    return {name: np.array(taken) for name, taken in pairs.items()}
 
 
-def report(microseconds: dict[str, np.ndarray]) -> int:
+def report(pairs: dict[str, np.ndarray]) -> int:
     """Prints medians and ratios; returns 1 when a target is missed."""
     missed = False
-    print(f"\n{'against':<52}{'us a step':>10}{'ratio':>8}{'95 % interval':>17}{'target':>8}")
-    print(f"{'this loop':<52}{np.median(microseconds['ours']):>10,.0f}")
+    print(f"\n{'this loop against':<52}{'us a step':>18}{'ratio':>8}{'95 % interval':>17}{'target':>8}")
     for name, (target, what) in CONTENDERS.items():
-        ratios = microseconds[name] / microseconds["ours"]
+        mine, theirs = np.median(pairs[name], axis=0)
+        ratios = pairs[name][:, 1] / pairs[name][:, 0]
         low, high = interval_of_median(ratios)
         median = float(np.median(ratios))
         missed |= median < target
+        sides, interval = f"{mine:,.0f} : {theirs:,.0f}", f"{low:.2f} to {high:.2f}"
         verdict = "" if median >= target else "   MISSED"
-        interval = f"{low:.2f} to {high:.2f}"
-        print(f"{what:<52}{np.median(microseconds[name]):>10,.0f}{median:>8.2f}{interval:>17}{target:>8.1f}{verdict}")
+        print(f"{what:<52}{sides:>18}{median:>8.2f}{interval:>17}{target:>8.1f}{verdict}")
     return int(missed)
 
 
@@ -87,7 +88,7 @@ class Worker:
             [sys.executable, __file__, "--contender", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
             text=True,
         )
 

@@ -23,7 +23,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -159,7 +160,7 @@ class Training:
             self._global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
         self._steps_function = tf.function(self._steps, autograph=False)
         self._rest_function = tf.function(self._rest, autograph=False)
-        self._pass_function = tf.function(self._pass, autograph=False)
+        self._pass_functions: dict[tuple[Any, ...], Callable[..., tf.Tensor]] = {}
         self._live = LiveProgress()
         self._training_since: float | None = None
 
@@ -328,18 +329,25 @@ class Training:
                 position = begin
                 while position < end:
                     self._interrupt.check()
-                    reached = self._pass_function(
-                        batches.features, batches.labels, tf.constant(position), tf.constant(end), batches.size, rows
-                    )
-                    position = int(reached)
+                    run = self._pass_function(batches, rows)
+                    position = int(run(batches.features, batches.labels, tf.constant(position), tf.constant(end)))
         finally:
             self._live = replace(self._live, evaluating=False)
         return {prefix + name: value for name, value in self._tally.scalars(batches.examples).items()}
 
-    def _pass(
-        self, features: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, size: int, rows: int
-    ) -> tf.Tensor:
-        """Batches [begin, end) of `rows` examples each, fewer when interrupted; returns the batch it came to."""
+    def _pass_function(self, batches: Batches, rows: int) -> Callable[..., tf.Tensor]:
+        """`_pass` in the graph for batches of `rows` examples; validation and test share it."""
+        data = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in (batches.features, batches.labels)]
+        signature = (*data, tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32))
+        key = (rows, *signature)
+        if key not in self._pass_functions:
+            self._pass_functions[key] = tf.function(
+                partial(self._pass, rows), autograph=False, input_signature=signature
+            )
+        return self._pass_functions[key]
+
+    def _pass(self, rows: int, features: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+        """Evaluates batches [begin, end) of `rows` examples, fewer when interrupted; returns the one it came to."""
 
         def go_on(position: tf.Tensor) -> tf.Tensor:
             return tf.logical_and(position < end, tf.logical_not(self._interrupt.pending))
@@ -348,7 +356,7 @@ class Training:
             self._evaluation_step(self._as_input(features), labels, own_rows, rows)
 
         def batch(position: tf.Tensor) -> tf.Tensor:
-            self._run_on_shares(replica_step, *in_order(features, labels, position * size, rows))
+            self._run_on_shares(replica_step, *in_order(features, labels, position * self._train.size, rows))
             return position + 1
 
         return tf.while_loop(go_on, batch, [begin])[0]

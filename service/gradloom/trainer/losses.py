@@ -111,11 +111,10 @@ class Objective:
         if values.shape.rank == 0:
             return _part(values, self._loss_kind or Kind.MEAN, rows, total)
         if mask is not None:
-            return self._masked_share(values[:rows], tf.cast(mask, values.dtype)[:rows])
-        summed = tf.reduce_sum(values[:rows])
-        if self._loss.reduction == "sum":
-            return summed
-        return summed / (total * _elements_per_row(values))
+            return self._masked_share(_counting(values, rows), _counting(tf.cast(mask, values.dtype), rows))
+        summed = tf.reduce_sum(_counting(values, rows))
+        # Multiplied, because the gradient of a division takes five operations.
+        return summed if self._loss.reduction == "sum" else summed * (1 / (total * _elements_per_row(values)))
 
     def _values(self, labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         """The loss of each example, as `Loss.__call__` finds it before it reduces, and which of them count."""
@@ -232,3 +231,8 @@ def _elements_per_row(values: tf.Tensor) -> tf.Tensor | int:
     """How many elements a row of [rows, ...] has, also when there is no row."""
     per_row = values.shape[1:].num_elements()
     return tf.cast(tf.reduce_prod(tf.shape(values)[1:]), values.dtype) if per_row is None else per_row
+
+
+def _counting(values: tf.Tensor, rows: int) -> tf.Tensor:
+    """The first `rows` rows: without one that stands in."""
+    return values if values.shape[0] == rows else values[:rows]

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -265,21 +266,24 @@ def test_a_refused_database_is_left_as_it_was(tmp_path):
     assert (tmp_path / "gradloom.db").read_bytes() == before
 
 
-def test_too_many_readers_are_told_so_and_not_left_hanging(tmp_path, monkeypatch):
-    monkeypatch.setattr(database, "READ_TIMEOUT_SECONDS", 0.1)
+def test_more_readers_than_connections_wait_their_turn(tmp_path):
     store = STORES["sqlite"](tmp_path)
-    desk = Desk(store)
-    desk.create("one")
-    with ThreadPoolExecutor(30) as pool:
+    Desk(store).create("one")
+    with ThreadPoolExecutor(3 * database.READERS) as pool:
         results = list(pool.map(lambda _: store.get_job(name_of("one")).state, range(300)))
     assert results == [Job.QUEUED] * 300
-    held = [store._database.read() for _ in range(database.READERS)]
-    for reading in held:
-        reading.__enter__()
-    with pytest.raises(LimitExceededError, match="too many reads"):
-        store.get_job(name_of("one"))
-    for reading in held:
-        reading.__exit__(None, None, None)
+    store.close()
+
+
+def test_readers_that_wait_too_long_are_told_so_and_not_left_hanging(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "READ_TIMEOUT_SECONDS", 0.1)
+    store = STORES["sqlite"](tmp_path)
+    Desk(store).create("one")
+    with ExitStack() as held:
+        for _ in range(database.READERS):
+            held.enter_context(store._database.read())
+        with pytest.raises(LimitExceededError, match="too many reads"):
+            store.get_job(name_of("one"))
     assert store.get_job(name_of("one")).state == Job.QUEUED
     store.close()
 

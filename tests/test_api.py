@@ -289,10 +289,13 @@ async def test_handled_rpcs_are_counted_by_method_and_code(api: Api) -> None:
 async def test_health_serves_every_name_until_the_drain(api: Api) -> None:
     watch = api.health_stub.Watch(health_pb2.HealthCheckRequest())
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-    for service in ("", "gradloom.v1.TrainingService", "grpc.health.v1.Health"):
+    services = ("", "gradloom.v1.TrainingService", "grpc.health.v1.Health")
+    for service in services:
         answer = await api.health_stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     assert (await refusal(api.health_stub.Check(health_pb2.HealthCheckRequest(service="x")))).code is Code.NOT_FOUND
+    listed = (await api.health_stub.List(health_pb2.HealthListRequest())).statuses
+    assert {listed[service].status for service in services} == {health_pb2.HealthCheckResponse.SERVING}
     unknown = api.health_stub.Watch(health_pb2.HealthCheckRequest(service="x"))
     assert (await unknown.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
     api.health.stop_serving()

@@ -65,6 +65,18 @@ def test_an_export_without_the_users_classes_gives_the_trained_models_results(wr
     assert 0 <= proven.largest_difference < 1e-5
 
 
+def test_a_layer_that_augments_in_training_does_not_do_so_in_the_export(tmp_path):
+    """Keras's own `model.export` leaves it on: these layers say training=True where nobody says anything."""
+    keras.utils.set_random_seed(7)
+    layers = [keras.Input((8, 8, 1)), keras.layers.RandomFlip(), keras.layers.Flatten(), keras.layers.Dense(3)]
+    model = keras.Sequential(layers, name="augmented")
+    inputs = np.random.default_rng(7).normal(size=(proof.PROOF_EXAMPLES, 8, 8, 1)).astype(np.float32)
+    paths = export.ExportPaths(tmp_path / "export", "augmented", 1)
+    export.write_export(paths, model, BOTH, inputs, reference.reference_outputs(model, inputs))
+    with proof.Prover() as clean:
+        assert clean.prove(paths.saved_model, paths.examples).largest_difference < 1e-5
+
+
 def test_an_export_that_differs_is_refused_with_the_largest_difference(written, tmp_path):
     def one_wrong(outputs):
         outputs[63, 2] += 0.25

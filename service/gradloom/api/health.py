@@ -32,7 +32,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """Tells the status of one service; NOT_FOUND for a name that is not served here."""
         if request.service not in self._services:
             raise NotFoundError(f"no service {request.service!r} here")
-        return health_pb2.HealthCheckResponse(status=NOT_SERVING if self._not_serving.is_set() else SERVING)
+        return self._status()
+
+    async def List(self, request: Any, context: Any) -> Any:
+        """Tells the status of every service."""
+        return health_pb2.HealthListResponse(statuses=dict.fromkeys(self._services, self._status()))
 
     async def Watch(self, request: Any, context: Any) -> AsyncGenerator[Any, None]:
         """Tells the status now and when it changes; never ends by itself."""
@@ -44,3 +48,6 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             await self._not_serving.wait()
         yield health_pb2.HealthCheckResponse(status=NOT_SERVING)
         await asyncio.Event().wait()
+
+    def _status(self) -> Any:
+        return health_pb2.HealthCheckResponse(status=NOT_SERVING if self._not_serving.is_set() else SERVING)

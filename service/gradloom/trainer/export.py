@@ -14,6 +14,7 @@ from typing import Final
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -51,9 +52,22 @@ def write_export(
     paths.examples.parent.mkdir(parents=True)
     np.savez(paths.examples, inputs=inputs, outputs=outputs)
     if spec_pb2.ExportSpec.SAVED_MODEL in formats:
-        model.export(str(paths.saved_model), format="tf_saved_model", verbose=False)
+        _write_saved_model(paths.saved_model, model)
     if spec_pb2.ExportSpec.KERAS in formats:
         model.save(paths.keras_file)
+
+
+def _write_saved_model(path: Path, model: keras.Model) -> None:
+    """Writes the model as it infers. `model.export` does not say so to the layers: augmentation would go on serving."""
+    (taken,) = model.inputs
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serve",
+        lambda inputs: model(inputs, training=False),
+        input_signature=[tf.TensorSpec(taken.shape, taken.dtype, name=taken.name)],
+    )
+    archive.write_out(str(path), verbose=False)
 
 
 def put_in_place(written: Path, target: Path) -> None:

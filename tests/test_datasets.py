@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import struct
 
 import numpy as np
@@ -159,6 +160,12 @@ def test_arrays_that_cannot_be_examples_are_refused_and_nothing_is_unpickled(tmp
 def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
     (tmp_path / "data.npz").write_bytes(content)
     with pytest.raises(DataUnavailable):
+        load(npz(tmp_path / "data.npz"), FIELD, [str(tmp_path)], [])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "data.npz")
+    with pytest.raises(DataUnavailable, match="not a regular file"):
         load(npz(tmp_path / "data.npz"), FIELD, [str(tmp_path)], [])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from gradloom.trainer import export, proof, prover, reference
 from gradloom.v1 import job_pb2, spec_pb2
@@ -75,6 +76,15 @@ def test_a_layer_that_augments_in_training_does_not_do_so_in_the_export(tmp_path
     export.write_export(paths, model, BOTH, inputs, reference.reference_outputs(model, inputs))
     with proof.Prover() as clean:
         assert clean.prove(paths.saved_model, paths.examples).largest_difference < 1e-5
+
+
+@pytest.mark.parametrize("name", ["self", "class", "None"])
+def test_an_input_may_have_a_name_that_no_argument_can_have(name, tmp_path):
+    model = keras.Sequential([keras.Input((4,), name=name), keras.layers.Dense(3)], name="named")
+    paths = export.ExportPaths(tmp_path / "export", "named", 1)
+    export.write_export(paths, model, BOTH[:1], np.zeros((1, 4), np.float32), np.zeros((1, 3), np.float32))
+    signature = tf.saved_model.load(str(paths.saved_model)).signatures["serving_default"]
+    assert list(signature.structured_input_signature[1]) == [f"{name}_input"]
 
 
 def test_an_export_that_differs_is_refused_with_the_largest_difference(written, tmp_path):

@@ -110,3 +110,9 @@ def test_names_of_scalars_must_differ_and_a_model_has_one_input_and_one_output()
         "spec.metrics[0].name",
         "spec.metrics[2].name",
     ]
+
+
+def test_an_output_that_goes_by_a_name_is_refused():
+    taken = keras.Input((4,))
+    with pytest.raises(InvalidRequestError, match="by itself"):
+        check_model(keras.Model(taken, {"scores": keras.layers.Dense(3)(taken)}), [])

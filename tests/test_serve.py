@@ -113,6 +113,16 @@ def test_sigterm_drains_and_leaves_nothing_behind(start: Callable[..., Server]) 
     assert "Traceback" not in server.log.read_text()
 
 
+def test_a_second_sigterm_hurries_and_changes_no_exit_code(start: Callable[..., Server]) -> None:
+    server = start().ready()
+    server.process.send_signal(signal.SIGTERM)
+    until(lambda: "Draining" in server.log.read_text())
+    while server.process.poll() is None:
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.005)
+    assert server.exit_code() == 0, server.log.read_text()
+
+
 def test_a_second_server_on_the_same_data_directory_is_told_who_holds_it(start: Callable[..., Server]) -> None:
     first = start().ready()
     second = start()

@@ -71,6 +71,7 @@ async def serve(settings: Settings) -> None:
                 log.info("Draining: running jobs go back to the queue; a second signal hurries")
                 await server.drain(settings.drain_timeout, signals.hurry.is_set)
                 log.info("Drained")
+                signals.ignore()
     except (DataDirectoryInUseError, StoreUnusableError, ListenError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
@@ -83,9 +84,15 @@ class _Signals:
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._received)
+            self._loop.add_signal_handler(number, self._received)
+
+    def ignore(self) -> None:
+        """From now on they do nothing: the exit code says that all is drained, however impatient somebody is."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
     def _received(self) -> None:
         (self.hurry if self.stop.is_set() else self.stop).set()

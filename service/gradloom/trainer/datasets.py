@@ -107,6 +107,9 @@ def _load_npz(source: spec_pb2.NpzData, field: str, data_roots: Sequence[str]) -
             [FieldFault(f"{field}.path", f'"{source.path}" does not lie within the server\'s data roots')]
         )
     names = {"features": source.features or "features", "label": source.label or "label"}
+    if os.path.exists(real) and not os.path.isfile(real):
+        # A pipe, say: opening it would wait for a writer for ever.
+        raise DataUnavailable([FieldFault(f"{field}.path", f'"{source.path}" is not a regular file')])
     try:
         # np.load would take a bare array too, and leaves a damaged archive open.
         with open(real, "rb") as file:

@@ -6,6 +6,7 @@ export/proof/examples.npz     `inputs` and `outputs`, the trained model's own, o
 """
 
 import hashlib
+import keyword
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,9 +66,14 @@ def _write_saved_model(path: Path, model: keras.Model) -> None:
     archive.add_endpoint(
         "serve",
         lambda inputs: model(inputs, training=False),
-        input_signature=[tf.TensorSpec(taken.shape, taken.dtype, name=taken.name)],
+        input_signature=[tf.TensorSpec(taken.shape, taken.dtype, name=_argument_name(taken.name))],
     )
     archive.write_out(str(path), verbose=False)
+
+
+def _argument_name(layer: str) -> str:
+    """The signature's name for an input: the layer's, but for names that no argument of a traced function can have."""
+    return f"{layer}_input" if layer == "self" or keyword.iskeyword(layer) else layer
 
 
 def put_in_place(written: Path, target: Path) -> None:

@@ -41,6 +41,10 @@ def check_model(model: keras.Model, metrics: Sequence[keras.metrics.Metric]) -> 
     for what, tensors in (("input", model.inputs), ("output", model.outputs)):
         if len(tensors) != 1:
             faults.append(FieldFault("spec.model", f"must have one {what}, has {len(tensors)}"))
+    if isinstance(model.output, dict):
+        faults.append(
+            FieldFault("spec.model", f"must give its output by itself, not by name; gives {sorted(model.output)}")
+        )
     taken = {"loss": "the loss"}
     for index, metric in enumerate(metrics):
         if metric.name in taken:

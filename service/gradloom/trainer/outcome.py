@@ -1,6 +1,7 @@
 """How an attempt ended, from the exception that ended it: the one table of reasons on the trainer's side."""
 
 import errno
+import re
 import traceback
 from collections.abc import Iterator
 from typing import Final
@@ -18,6 +19,8 @@ NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NO_SPACE_TEXTS: Final = ("No space left on device", "Disk quota exceeded")
 MOST_MESSAGE_CHARACTERS: Final = 4000
 MOST_LOG_LINES: Final = 50
+TERMINAL_COLORS: Final = re.compile(r"\x1b\[[0-9;]*m")
+"""Keras colours some of its messages."""
 REFUSALS: Final = (ValueError, TypeError, NotImplementedError, tf.errors.InvalidArgumentError)
 """What Keras and TensorFlow raise for what they cannot do; before the first step, that is the spec's fault."""
 
@@ -25,7 +28,8 @@ REFUSALS: Final = (ValueError, TypeError, NotImplementedError, tf.errors.Invalid
 def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAttemptRequest:
     """The end of an attempt that raised, without progress."""
     faults = error.faults if isinstance(error, InvalidRequestError | DataUnavailable) else ()
-    text = str(error)[:MOST_MESSAGE_CHARACTERS]
+    text = TERMINAL_COLORS.sub("", str(error))[:MOST_MESSAGE_CHARACTERS]
+    lines = TERMINAL_COLORS.sub("", "".join(traceback.format_exception(error))).splitlines()
     name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     return attempt_pb2.FinishAttemptRequest(
         reason=reason_of(error, before_first_step),
@@ -34,7 +38,7 @@ def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAtte
             exception_type=name,
             message=text,
             field_faults=[job_pb2.FieldFault(field=fault.field, description=fault.description) for fault in faults],
-            log_lines="".join(traceback.format_exception(error)).splitlines()[-MOST_LOG_LINES:],
+            log_lines=lines[-MOST_LOG_LINES:],
         ),
     )
 

@@ -163,6 +163,19 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
         load(npz(tmp_path / "data.npz"), FIELD, [str(tmp_path)], [])
 
 
+def test_examples_that_are_not_finite_are_refused_with_the_first_position_within_the_range_alone(tmp_path):
+    features, label = np.zeros((6, 2), np.float32), np.zeros(6)
+    features[0, 0], features[3, 1], label[4] = np.nan, np.inf, np.nan
+    np.savez(tmp_path / "data.npz", features=features, label=label)
+    source = npz(tmp_path / "data.npz")
+    setattr(source.range, "from", 1)
+    with pytest.raises(DataUnavailable) as raised:
+        load(source, FIELD, [str(tmp_path)], [])
+    assert [fault.description.rpartition(" ")[2] for fault in raised.value.faults] == ["3", "4"]
+    source.range.to = 3
+    assert len(load(source, FIELD, [str(tmp_path)], [])) == 2
+
+
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "data.npz")
     with pytest.raises(DataUnavailable, match="not a regular file"):

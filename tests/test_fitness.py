@@ -116,3 +116,10 @@ def test_an_output_that_goes_by_a_name_is_refused():
     taken = keras.Input((4,))
     with pytest.raises(InvalidRequestError, match="by itself"):
         check_model(keras.Model(taken, {"scores": keras.layers.Dense(3)(taken)}), [])
+
+
+def test_a_model_that_cannot_infer_is_refused():
+    """Keras's RandomCrop keeps the size of what it is given when it does not crop."""
+    layers = [keras.Input((8, 8, 1)), keras.layers.RandomCrop(6, 6), keras.layers.Flatten(), keras.layers.Dense(3)]
+    with pytest.raises(InvalidRequestError, match=r"training=False.*incompatible"):
+        check_model(keras.Sequential(layers, name="model"), [])

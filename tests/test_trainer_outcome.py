@@ -52,6 +52,18 @@ def test_every_fault_is_told_and_the_sentence_names_the_first():
     assert told.message == "spec.loss: is wrong (and 1 more)"
 
 
+def test_a_failure_in_a_graph_is_told_by_the_line_that_names_its_cause():
+    text = """Graph execution error:
+
+Detected at node functional/embed/GatherV2 defined at (most recent call last):
+  File "loop.py", line 1, in step
+
+{{function_node __inference__steps_1}} indices[0,3] = 8 is not in [0, 5)
+\t [[{{node functional/embed/GatherV2}}]] [Op:__inference__steps_1]"""
+    told = failure(tf.errors.InvalidArgumentError(None, None, text), before_first_step=False)
+    assert told.message.endswith("InvalidArgumentError: indices[0,3] = 8 is not in [0, 5)")
+
+
 def test_the_terminal_colours_of_keras_are_taken_out_of_message_and_log_lines():
     told = failure(ValueError("\x1b[1mInput 0 is incompatible\x1b[0m\nmore"), before_first_step=False)
     assert told.message == "ValueError: Input 0 is incompatible"

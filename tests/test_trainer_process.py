@@ -190,6 +190,19 @@ def test_an_attempt_outlives_a_server_that_goes_away_and_loses_nothing(trainer, 
     assert [event.epoch for event in server.events] == [1, 2, 3]
 
 
+def test_a_training_that_diverges_is_noticed_once_and_its_export_is_not_proven(trainer, server):
+    for group in server.assignment.spec.variable_groups:
+        group.optimizer.type = "SGD"
+        group.optimizer.config["learning_rate"] = 1e30
+    assert run(trainer, server) == 1
+    assert server.finished.reason == job_pb2.Job.EXPORT_DISAGREED
+    assert "not finite" in server.finished.message
+    (notice,) = [event for event in server.events if event.kind == job_pb2.Event.NOTICE]
+    assert "loss" in notice.message
+    assert "diverged" in notice.message
+    assert notice.message in trainer.log
+
+
 def test_a_directive_to_stop_ends_everything_at_once(trainer, server):
     server.assignment.spec.training.epochs = FOREVER
     trainer.wait_ready()

@@ -1,6 +1,7 @@
 """One attempt of one job, from a spare with its imports done to an export that is proven."""
 
 import logging
+import math
 import threading
 import time
 from types import TracebackType
@@ -75,12 +76,19 @@ def _run_epochs(attempt: Session, prepared: Prepared, early: "EarlyProver") -> N
     total_steps = epochs * training.steps_per_epoch
     attempt.reporter.update(epochs=epochs, total_steps=total_steps)
     attempt.reporter.observe(lambda: _look(training, total_steps, early))
+    diverged = False
     for epoch in range(1, epochs + 1):
         started = time.monotonic()
         scalars = training.run_epoch(epoch)
         narration.tell_epoch(epoch, epochs, scalars, time.monotonic() - started)
         attempt.reporter.update(epoch=epoch, scalars=scalars)
         attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars=scalars))
+        broken = sorted(name for name, value in scalars.items() if not math.isfinite(value))
+        if broken and not diverged:
+            diverged = True
+            notice = f"{', '.join(broken)} not finite since epoch {epoch}: the training has diverged"
+            logger.warning(notice)
+            attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))
     if "test" in prepared.sources:
         scalars = training.evaluate(prepared.sources["test"], prefix="test_")
         narration.tell_test(scalars)

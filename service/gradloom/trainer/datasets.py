@@ -78,7 +78,7 @@ def load(
         dataset_directories: Where built-in data sets are looked for first, absolute.
 
     Raises:
-        DataUnavailable: The source is missing or unreadable.
+        DataUnavailable: The source is missing or unreadable, or holds numbers that are not finite.
         InvalidRequestError: The spec asks for what the source does not hold.
     """
     if source.HasField("npz"):
@@ -87,15 +87,27 @@ def load(
         arrays = _load_builtin(
             source.builtin.name, source.builtin.split or "train", f"{field}.builtin", dataset_directories
         )
-    return _within_range(arrays, source.range, f"{field}.range")
+    if not len(arrays):
+        place = f"{field}.npz.path" if source.HasField("npz") else f"{field}.builtin"
+        raise DataUnavailable([FieldFault(place, "must hold an example at least; its arrays are empty")])
+    arrays = _within_range(arrays, source.range, f"{field}.range")
+    _check_finite(arrays, field, getattr(source.range, "from"))
+    return arrays
 
 
 def _within_range(arrays: Arrays, wanted: spec_pb2.ExampleRange, field: str) -> Arrays:
     begin = getattr(wanted, "from")
     end = wanted.to if wanted.HasField("to") else len(arrays)
-    if not 0 <= begin < end <= len(arrays):
-        rule = f"must be a range [from, to) of at least one of the source's {len(arrays)} examples"
-        raise InvalidRequestError([FieldFault(field, f"{rule}, is [{begin}, {end})")])
+    size = f"the source's {len(arrays)} examples"
+    faults = []
+    if end > len(arrays):
+        faults.append(FieldFault(f"{field}.to", f"must be at most {size}; got {end}"))
+    if begin >= len(arrays):
+        faults.append(FieldFault(f"{field}.from", f"must be below {size}; got {begin}"))
+    elif not 0 <= begin < end:
+        faults.append(FieldFault(field, f"must hold at least one of {size}; got [{begin}, {end})"))
+    if faults:
+        raise InvalidRequestError(faults)
     return Arrays(arrays.features[begin:end], arrays.labels[begin:end])
 
 
@@ -123,6 +135,25 @@ def _load_npz(source: spec_pb2.NpzData, field: str, data_roots: Sequence[str]) -
         raise DataUnavailable([FieldFault(f"{field}.path", f'"{source.path}" cannot be read: {error}')]) from error
     _check_arrays(arrays, names, field)
     return arrays
+
+
+def _check_finite(arrays: Arrays, field: str, begin: int) -> None:
+    """Refuses examples that hold a NaN or an infinity, which would spread to every weight; tells the first of each."""
+    faults = []
+    for what, array in (("features", arrays.features), ("labels", arrays.labels)):
+        if array.dtype.kind != "f":
+            continue
+        broken = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+        if broken.any():
+            first = begin + int(broken.argmax())
+            count = int(broken.sum())
+            faults.append(
+                FieldFault(
+                    field, f"{what} must be finite; those of {count} examples are not, the first at position {first}"
+                )
+            )
+    if faults:
+        raise DataUnavailable(faults)
 
 
 def _check_names(held: Sequence[str], names: dict[str, str], field: str) -> None:

@@ -41,10 +41,8 @@ def check_model(model: keras.Model, metrics: Sequence[keras.metrics.Metric]) -> 
     for what, tensors in (("input", model.inputs), ("output", model.outputs)):
         if len(tensors) != 1:
             faults.append(FieldFault("spec.model", f"must have one {what}, has {len(tensors)}"))
-    if isinstance(model.output, dict):
-        faults.append(
-            FieldFault("spec.model", f"must give its output by itself, not by name; gives {sorted(model.output)}")
-        )
+    if not faults:
+        faults += _inference_faults(model)
     taken = {"loss": "the loss"}
     for index, metric in enumerate(metrics):
         if metric.name in taken:
@@ -57,6 +55,20 @@ def check_model(model: keras.Model, metrics: Sequence[keras.metrics.Metric]) -> 
         taken.setdefault(metric.name, f"metrics[{index}]")
     if faults:
         raise InvalidRequestError(faults)
+
+
+def _inference_faults(model: keras.Model) -> Iterator[FieldFault]:
+    """What is wrong when the model infers: a layer may give other shapes then than in training (RandomCrop)."""
+    (taken,) = model.inputs
+    try:
+        inference = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
+        outputs = inference.get_concrete_function(tf.TensorSpec(taken.shape, taken.dtype)).structured_outputs
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        told = " ".join(str(error).split())
+        yield FieldFault("spec.model", f"is refused by Keras when it infers (training=False): {told}")
+    else:
+        if isinstance(outputs, dict):
+            yield FieldFault("spec.model", f"must give its output by itself, not by name; gives {sorted(outputs)}")
 
 
 def check_fit(

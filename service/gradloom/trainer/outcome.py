@@ -1,6 +1,7 @@
 """How an attempt ended, from the exception that ended it: the one table of reasons on the trainer's side."""
 
 import errno
+import itertools
 import re
 import traceback
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ MOST_MESSAGE_CHARACTERS: Final = 4000
 MOST_LOG_LINES: Final = 50
 TERMINAL_COLORS: Final = re.compile(r"\x1b\[[0-9;]*m")
 """Keras colours some of its messages."""
+GRAPH_NAMES: Final = re.compile(r"\{\{function_node [^}]*\}\}\s*")
+"""Names that TensorFlow gave to its functions, which say nothing to anybody else."""
 REFUSALS: Final = (ValueError, TypeError, NotImplementedError, tf.errors.InvalidArgumentError)
 """What Keras and TensorFlow raise for what they cannot do; before the first step, that is the spec's fault."""
 
@@ -90,5 +93,14 @@ def _sentence(name: str, text: str, faults: tuple[FieldFault, ...]) -> str:
     if faults:
         first = f"{faults[0].field}: {faults[0].description}"
         return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more)"
-    first_line = text.strip().partition("\n")[0]
-    return f"{name}: {first_line}" if first_line else name
+    line = _telling_line(text)
+    return f"{name}: {line}" if line else name
+
+
+def _telling_line(text: str) -> str:
+    """The line that says what went wrong: the first, but for errors of a graph the one before the failed node's."""
+    lines = [line.strip() for line in GRAPH_NAMES.sub("", text).splitlines() if line.strip()]
+    for line, following in itertools.pairwise(lines):
+        if following.startswith("[[{{node"):
+            return line
+    return lines[0] if lines else ""

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ def serve(instruction: Instruction, body: Callable[[Session], attempt_pb2.Finish
             logger.info("attempt %d of %s", assignment.attempt, assignment.job)
             work = Path(assignment.attempt_directory, "work")
             work.mkdir(parents=True, exist_ok=True)
+            # TensorFlow leaves its temporary files behind when it is stopped: they go with the attempt's.
+            os.environ["TMPDIR"] = tempfile.tempdir = str(work)
             with Reporter(
                 control, assignment.attempt, lambda cause: _end_at_once(cause, work), started, instruction.handover
             ) as reporter:

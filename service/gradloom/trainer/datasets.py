@@ -143,7 +143,7 @@ def _check_finite(arrays: Arrays, field: str, begin: int) -> None:
     for what, array in (("features", arrays.features), ("labels", arrays.labels)):
         if array.dtype.kind != "f":
             continue
-        broken = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+        broken = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         if broken.any():
             first = begin + int(broken.argmax())
             count = int(broken.sum())

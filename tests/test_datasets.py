@@ -62,11 +62,25 @@ def test_a_range_takes_examples_by_position(mnist_directory):
     assert arrays.sha256 != load(builtin("fashion_mnist"), FIELD, [], [str(directory)]).sha256
 
 
-@pytest.mark.parametrize("limits", [{"to": 8}, {"from": 7}, {"from": 3, "to": 3}])
-def test_a_range_beyond_the_source_is_refused_with_its_size(mnist_directory, limits):
+@pytest.mark.parametrize(
+    ("limits", "field", "told"),
+    [
+        ({"to": 8}, "range.to", "must be at most the source's 7 examples; got 8"),
+        ({"from": 7}, "range.from", "must be below the source's 7 examples; got 7"),
+        ({"from": 3, "to": 3}, "range", "must hold at least one of the source's 7 examples; got [3, 3)"),
+    ],
+)
+def test_a_range_beyond_the_source_is_refused_with_its_size(mnist_directory, limits, field, told):
     with pytest.raises(InvalidRequestError) as raised:
         load(builtin("fashion_mnist", **limits), FIELD, [], [str(mnist_directory[0])])
-    assert "7 examples" in faults(raised)[f"{FIELD}.range"]
+    assert faults(raised) == {f"{FIELD}.{field}": told}
+
+
+def test_an_archive_without_examples_is_a_fault_of_its_path_and_not_of_a_range(tmp_path):
+    np.savez(tmp_path / "data.npz", features=np.zeros((0, 3)), label=np.zeros(0))
+    with pytest.raises(DataUnavailable) as raised:
+        load(npz(tmp_path / "data.npz"), FIELD, [str(tmp_path)], [])
+    assert faults(raised).keys() == {f"{FIELD}.npz.path"}
 
 
 def test_a_damaged_file_is_named(mnist_directory):

@@ -78,6 +78,24 @@ def test_an_unknown_field_comes_with_the_nearest_known_one() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "field", "hint"),
+    [
+        ("optimizer: adam", "variable_groups[0].optimizer", "; write {type: Adam}"),
+        ("learning_rate: 0.1", "variable_groups[0].learning_rate", "a number goes into optimizer.config.learning_rate"),
+        ("learning_rate: cosine", "variable_groups[0].learning_rate", "; write {type: CosineDecay, config: {...}}"),
+        ("loss: mse", "loss", "; write {type: MeanSquaredError}"),
+        ("metrics: accuracy", "metrics", "; write [{type: SparseCategoricalAccuracy}]"),
+        ("metrics: [accuracy]", "metrics[0]", "; write {type: SparseCategoricalAccuracy}"),
+    ],
+)
+def test_a_component_in_short_form_comes_with_the_long_one(text: str, field: str, hint: str) -> None:
+    within = f"{{variable_groups: [{{{text}}}]}}" if field.startswith("variable") else f"{{{text}}}"
+    faults = faults_in(f"spec: {within}")
+    assert faults.keys() == {f"spec.{field}"}
+    assert faults[f"spec.{field}"].endswith(hint)
+
+
 def test_a_spec_without_its_job_is_explained() -> None:
     faults = faults_in("model: {}\ndata: {}\ntraning: {}")
     assert "write `spec:`" in faults["spec"]

@@ -99,6 +99,21 @@ def test_nested_components_are_built_from_either_spelling() -> None:
         assert isinstance(layer.activation, keras.layers.LeakyReLU)
 
 
+def test_an_activation_written_as_a_component_is_the_function_itself() -> None:
+    for key in ("type", "class_name"):
+        config = {"units": 2, "activation": {key: "relu", "config": {}}}
+        layer = models.build_model(spec_with("spec.model.layers.2.config", config)).get_layer("hidden")
+        assert layer.activation is keras.activations.relu
+    inputs = {"class_name": "InputLayer", "config": {"batch_shape": [None, 8]}}
+    dense = {"class_name": "Dense", "config": {"units": 2, "activation": {"class_name": "relu"}}}
+    text = json.dumps({"class_name": "Sequential", "config": {"layers": [inputs, dense]}})
+    model = models.build_model(spec_with("spec.model", {"keras_config": text}))
+    assert model.layers[-1].activation is keras.activations.relu
+    config = {"units": 2, "activation": {"type": "relu", "config": {"max_value": 6}}}
+    told = faults_in("spec.model.layers.2.config", config)
+    assert "takes no config" in told["spec.model.layers[2].config.activation.config"]
+
+
 def test_paths_start_with_the_models_own_layer_however_it_was_made() -> None:
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")], name="inner")
     inputs = keras.Input((4,))

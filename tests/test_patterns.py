@@ -96,6 +96,11 @@ def test_a_group_without_a_variable_is_refused_listing_both_sides() -> None:
     assert "no trainable variable matches c/**; variables: a/kernel" in wrong.description
 
 
+def test_a_model_without_variables_is_called_that() -> None:
+    with pytest.raises(InvalidRequestError, match=r"no trainable variable matches \*\*; the model has none"):
+        assign_groups([], [group("a", "**")])
+
+
 def test_a_thousand_variables_are_not_all_listed() -> None:
     paths = [f"layer_{i}/kernel" for i in range(1000)]
     with pytest.raises(InvalidRequestError) as caught:

@@ -53,6 +53,16 @@ LAYERS = SOUND["spec"]["model"]["layers"]
         ("spec.model.layers.2.config", {"units": 3, "unit": 3}, "spec.model.layers[2].config.unit"),
         ("spec.model.layers.2.config", {}, "spec.model.layers[2].config.units"),
         ("spec.model.layers.2.config", {"units": 2.5}, "spec.model.layers[2].config.units"),
+        (
+            "spec.model.layers",
+            [*LAYERS[:3], {**LAYERS[2]}, {"type": "Add", "inputs": ["hidden", "flatten"]}],
+            "spec.model.layers[3].name",
+        ),
+        (
+            "spec.model.layers.2.config",
+            {"units": 3, "activation": {"type": "relu", "config": {"max_value": 6}}},
+            "spec.model.layers[2].config.activation.config",
+        ),
         ("spec.model.layers.2.inputs", ["nothing"], "spec.model.layers[2].inputs[0]"),
         ("spec.model.layers.2.inputs", ["classifier"], "spec.model.layers[2].inputs[0]"),
         ("spec.model.layers.2.inputs", ["hidden"], "spec.model.layers[2].inputs[0]"),
@@ -157,6 +167,9 @@ def test_a_broken_rule_is_told_at_its_field_and_nothing_else_is(path: str, value
             {"units": 4, "dtype": {"class_name": "DTypePolicy", "module": "keras", "config": {"name": "float32"}}},
         ),
         ("spec.model.layers.2.config", {"units": 4.0, "activation": None}),
+        ("spec.model.layers.2.config", {"units": 4, "activation": {"type": "relu"}}),
+        ("spec.model.layers.2.config", {"units": 4, "activation": {"class_name": "hard_swish", "config": {}}}),
+        ("spec.variable_groups.0.optimizer.config", {"learning_rate": 0}),
         (
             "spec.model.layers.0",
             {"type": "InputLayer", "config": {"batch_shape": [None, 8, 8], "dtype": "float32", "sparse": False}},
@@ -195,6 +208,37 @@ def test_an_unknown_name_comes_with_the_nearest_known_one() -> None:
         'did you mean "SparseCategoricalCrossentropy"?'
         in faults_with("spec.loss.type", "sparse_categorical_crossentropy")["spec.loss.type"]
     )
+
+
+SCHEDULE = {"type": "ExponentialDecay", "config": {"initial_learning_rate": -1, "decay_steps": 5, "decay_rate": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("group", "field"),
+    [
+        ({"optimizer": {"type": "Adam", "config": {"learning_rate": -1}}}, "optimizer.config.learning_rate"),
+        (
+            {"optimizer": {"type": "SGD", "config": {"learning_rate": SCHEDULE}}},
+            "optimizer.config.learning_rate.config.initial_learning_rate",
+        ),
+        ({"learning_rate": SCHEDULE}, "learning_rate.config.initial_learning_rate"),
+    ],
+)
+def test_a_negative_learning_rate_is_refused_wherever_it_stands(group: dict[str, Any], field: str) -> None:
+    faults = faults_with("spec.variable_groups", [{**GROUP, **group}])
+    assert faults == {f"spec.variable_groups[0].{field}": "must be at least 0; got -1"}
+
+
+def test_a_kind_has_its_article() -> None:
+    (told,) = faults_with("spec.variable_groups.0.optimizer.type", "adm").values()
+    assert told.startswith("must be an optimizer of the catalogue")
+    (told,) = faults_with("spec.model.layers.2.type", "Dens").values()
+    assert told.startswith("must be a layer of the catalogue")
+
+
+def test_an_unknown_data_set_does_not_hide_a_split_that_none_has() -> None:
+    told = faults_with("spec.data.train.builtin", {"name": "mnst", "split": "val"})
+    assert told.keys() == {"spec.data.train.builtin.name", "spec.data.train.builtin.split"}
 
 
 @pytest.mark.parametrize(

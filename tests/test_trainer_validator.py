@@ -71,6 +71,14 @@ def test_layers_that_do_not_fit_each_other_are_faults(spec):
     assert any(field.startswith("spec.model.layers[2]") for field in faults(answer))
 
 
+def test_more_steps_than_can_be_counted_are_a_fault_of_the_epochs(spec):
+    spec.training.epochs = 2**31 - 1
+    spec.training.global_batch_size = 100
+    answer, _ = ask(spec)
+    told = faults(answer)["spec.training.epochs"]
+    assert told.startswith("must make at most 2^31 - 1 steps in all; 2147483647 epochs of 3 steps")
+
+
 def test_a_variable_without_a_group_is_a_fault_that_lists_both_sides(spec):
     del spec.variable_groups[1]
     answer, _ = ask(spec)

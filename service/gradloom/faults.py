@@ -60,6 +60,11 @@ def _fold(name: str) -> str:
     return name.replace("_", "").lower()
 
 
+def with_article(words: str) -> str:
+    """`an optimizer`, `a layer`."""
+    return f"{'an' if words[:1] in tuple('aeiou') else 'a'} {words}"
+
+
 class Faults:
     """Collects the faults of one document, so that all are told at once."""
 

@@ -23,6 +23,14 @@ MAX_EXACT_INTEGER: Final = 1 << 53
 MAX_STRUCT_DEPTH: Final = 24
 """A level of a Struct is three messages on the wire, and parsers give up after a hundred."""
 
+# How a component is written, by its field.
+_EXAMPLES: Final = {
+    "optimizer": "{type: Adam}",
+    "loss": "{type: MeanSquaredError}",
+    "metrics": "{type: SparseCategoricalAccuracy}",
+    "layers": "{type: Flatten}",
+    "learning_rate": "{type: CosineDecay, config: {...}}",
+}
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,19}")
 _INTEGER_BITS: Final = {
     FieldDescriptor.CPPTYPE_INT32: 32,
@@ -66,7 +74,7 @@ def _fill(message: Message, value: Plain, path: str, faults: Faults) -> None:
         _fill_well_known(message, value, path, faults)
         return
     if not isinstance(value, Mapping):
-        faults.add(path, f"must be a mapping; got {shown(value)}")
+        faults.add(path, f"must be a mapping; got {shown(value)}{_long_form(path, value)}")
         return
     fields = _fields_by_key(message)
     seen: set[str] = set()
@@ -92,7 +100,7 @@ def _fill_field(message: Message, field: FieldDescriptor, value: Plain, path: st
         _fill_map(getattr(message, field.name), field.message_type.fields_by_name["value"], value, path, faults)
     elif _is_repeated(field):
         if not isinstance(value, list | tuple):
-            faults.add(path, f"must be a list; got {shown(value)}")
+            faults.add(path, f"must be a list; got {shown(value)}{_long_form(path, value)}")
             return
         for position, entry in enumerate(value):
             entry_path = child(path, position)
@@ -108,6 +116,18 @@ def _fill_field(message: Message, field: FieldDescriptor, value: Plain, path: st
         _fill(part, value, path, faults)
     elif (scalar := _scalar(field, value, path, faults)) is not None:
         setattr(message, field.name, scalar)
+
+
+def _long_form(path: str, value: Plain) -> str:
+    """What to write for a value in the short form that Keras takes and a job does not: a name, or a rate."""
+    name = path.rpartition(".")[2]
+    if name == "learning_rate" and isinstance(value, int | float) and not isinstance(value, bool):
+        return "; a number goes into optimizer.config.learning_rate"
+    example = _EXAMPLES.get(name.partition("[")[0]) if isinstance(value, str) else None
+    if example is None:
+        return ""
+    # Without a position it stands where the list should.
+    return f"; write [{example}]" if name in ("metrics", "layers") else f"; write {example}"
 
 
 def _is_repeated(field: FieldDescriptor) -> bool:

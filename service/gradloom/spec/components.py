@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gradloom.catalogue import Catalogue, Entry, Parameter
 from gradloom.errors import FieldFault
-from gradloom.faults import Faults, child, shown
+from gradloom.faults import Faults, child, shown, with_article
 from gradloom.spec.paths import resolve_within
 
 MAX_INTEGER: Final = 2**31 - 1
@@ -25,6 +25,8 @@ NAME_PATTERN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 NAME_RULE: Final = "must match [A-Za-z][A-Za-z0-9_]{0,63}"
 
 _COMPONENT_KEYS: Final = frozenset({"type", "class_name", "config", "module", "registered_name", "name"})
+# By kind, the number that would climb the loss if it were negative; Keras takes any.
+_LEARNING_RATES: Final = {"optimizer": "learning_rate", "schedule": "initial_learning_rate"}
 # What Keras writes beside a component and nothing of ours reads.
 _IGNORED_KEYS: Final = frozenset({"build_config", "compile_config", "shared_object_id", "inbound_nodes"})
 _DTYPES: Final = frozenset(
@@ -63,7 +65,7 @@ class ComponentChecker:
                 self.faults.add(field, f"is required: the {words}'s type")
             else:
                 hint = self.faults.did_you_mean(name, self.catalogue.names(kind))
-                self.faults.add(field, f"must be a {words} of the catalogue; got {shown(name)}{hint}")
+                self.faults.add(field, f"must be {with_article(words)} of the catalogue; got {shown(name)}{hint}")
         return entry
 
     def config(self, entry: Entry, config: Mapping[str, Any], field: str, depth: int = 0) -> dict[str, Any]:
@@ -76,6 +78,8 @@ class ComponentChecker:
                 self.faults.add(child(field, key), f"is not a parameter of {entry.type}{hint}")
             else:
                 checked[key] = self._value(parameter, value, child(field, key), depth)
+                if key == _LEARNING_RATES.get(entry.kind):
+                    self._at_least_zero(value, child(field, key))
         for parameter in entry.parameters:
             if parameter.required and parameter.name not in config:
                 self.faults.add(child(field, parameter.name), f"is required by {entry.type}")
@@ -96,6 +100,11 @@ class ComponentChecker:
             self.faults.add(child(field, "config"), f"must be a mapping; got {shown(config)}")
             return {}
         if entry is None:
+            return {}
+        if entry.kind == "activation" and config:
+            self.faults.add(
+                child(field, "config"), f"takes no config: {entry.type} is a plain function; got {shown(dict(config))}"
+            )
             return {}
         if value.get("name") is not None and kind != "layer":
             self.faults.add(child(field, "name"), f"must be left out: a nested {entry.type} has no name")
@@ -158,6 +167,10 @@ class ComponentChecker:
             return False
         return True
 
+    def _at_least_zero(self, value: Any, field: str) -> None:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value < 0:
+            self.faults.add(field, f"must be at least 0; got {value:g}")
+
     def _entries(self, value: Any, field: str) -> None:
         """Checks a value that is no component, and every entry of a list, however deep."""
         pending = [(value, field)]
@@ -197,6 +210,9 @@ class ComponentChecker:
             if kind == "dtype_policy" and rewritten:
                 name = rewritten["config"].get("name")
                 self.dtype(name, child(child(field, "config"), "name"))
+            if rewritten and rewritten["module"] == "keras.activations":
+                # Keras deserializes a plain function from its name alone; as a component it would be called.
+                return rewritten["class_name"]
             return rewritten
         if kind == "dtype_policy" and isinstance(value, str):
             self.dtype(value, field)

@@ -36,20 +36,21 @@ def _check_source(source: spec_pb2.DataSource, field: str, checker: ComponentChe
 
 def _check_builtin(builtin: spec_pb2.BuiltinData, field: str, checker: ComponentChecker) -> int | None:
     """Returns how many examples the split has, when that is known."""
+    entry = None
     if not builtin.name:
         known = ", ".join(checker.catalogue.names("dataset"))
         checker.faults.add(f"{field}.name", f"is required: one of {known}")
-        return None
-    entry = checker.entry("dataset", builtin.name, f"{field}.name")
-    if entry is None or entry.dataset is None:
-        return None
+    else:
+        entry = checker.entry("dataset", builtin.name, f"{field}.name")
+    # A split that no data set has is told beside a name that none has.
+    candidates = [entry] if entry is not None else checker.catalogue.entries("dataset")
+    sizes = {split: size for one in candidates if one.dataset for split, size in one.dataset.splits.items()}
     split = builtin.split if builtin.HasField("split") else "train"
-    if split not in entry.dataset.splits:
-        hint = checker.faults.did_you_mean(split, list(entry.dataset.splits))
-        splits = ", ".join(entry.dataset.splits)
-        checker.faults.add(f"{field}.split", f"must be one of {splits}; got {shown(split)}{hint}")
+    if split not in sizes:
+        hint = checker.faults.did_you_mean(split, list(sizes))
+        checker.faults.add(f"{field}.split", f"must be one of {', '.join(sizes)}; got {shown(split)}{hint}")
         return None
-    return entry.dataset.splits[split]
+    return sizes[split] if entry is not None else None
 
 
 def _check_npz(npz: spec_pb2.NpzData, field: str, checker: ComponentChecker) -> None:

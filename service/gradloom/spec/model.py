@@ -128,6 +128,8 @@ def _check_graph(model: spec_pb2.ModelSpec, faults: Faults) -> None:
         if not layer.inputs and position > 0 and not is_input:
             sources = [position - 1]
         feeds.append(sources)
+        # Told as a fault of the name: which of the two an input means is not known.
+        sound = sound and names[position] not in positions
         positions.setdefault(names[position], position)
     if len(model.outputs) > 1:
         faults.add(f"{FIELD}.outputs", f"must be exactly one; got {len(model.outputs)}")

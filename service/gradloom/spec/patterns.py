@@ -109,8 +109,8 @@ def assign_groups(
         if taken:
             why = "earlier groups have all it matches: " + _listed([f"{path} ({name})" for path, name in taken.items()])
         else:
-            variables = _listed(list(dict.fromkeys(paths)))
-            why = f"no trainable variable matches {_listed([*group.match])}; variables: {variables}"
+            has = f"variables: {_listed(list(dict.fromkeys(paths)))}" if paths else "the model has none"
+            why = f"no trainable variable matches {_listed([*group.match])}; {has}"
         faults.add(f"{child(field, position)}.match", f"must match a variable that no earlier group has; {why}")
     faults.raise_any()
     return assignment

@@ -11,7 +11,7 @@ import tensorflow as tf
 from gradloom import components
 from gradloom.catalogue import Catalogue, Entry, Parameter
 from gradloom.errors import FieldFault, InvalidRequestError
-from gradloom.faults import child, did_you_mean, shown
+from gradloom.faults import child, did_you_mean, shown, with_article
 from gradloom.spec.numbers import struct_to_config
 from gradloom.spec.paths import resolve_within
 from gradloom.v1 import spec_pb2
@@ -40,7 +40,8 @@ def resolve(kind: str, name: str, field: str) -> Entry:
     entry = catalogue.get(kind, name)
     if entry is None:
         hint = did_you_mean(name, catalogue.names(kind))
-        raise refusal(field, f"must be a {kind.replace('_', ' ')} of the catalogue; got {shown(name)}{hint}")
+        words = with_article(kind.replace("_", " "))
+        raise refusal(field, f"must be {words} of the catalogue; got {shown(name)}{hint}")
     return entry
 
 
@@ -92,14 +93,24 @@ def _nested(kind: str, value: Any, field: str, data_roots: tuple[str, ...]) -> A
         found = next((k for k in kinds if Catalogue.load().get(k, name) is not None), kind)
         entry = resolve(found, name, child(field, key))
         config = dict(value.get("config") or {})
+        if entry.kind == "activation":
+            if config:
+                raise refusal(child(field, "config"), f"takes no config: {entry.type} is a plain function")
+            return _function(entry)
         if value.get("name") is not None:
             config["name"] = value["name"]
         return construct(entry, config, field, data_roots)
     if isinstance(value, str) and kind == "activation":
-        return getattr(keras.activations, resolve(kind, value, field).type)
+        return _function(resolve(kind, value, field))
     if isinstance(value, str) and kind not in ("dtype_policy", "schedule"):
         return construct(resolve(kind, value, field), {}, field, data_roots)
     return value
+
+
+def _function(entry: Entry) -> Callable[..., Any]:
+    """A plain function, such as the activation relu: it is not called to be made."""
+    function: Callable[..., Any] = getattr(keras.activations, entry.type)
+    return function
 
 
 def _class_of(entry: Entry) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Final
 
 import keras
 
@@ -15,6 +16,9 @@ from gradloom.trainer.loop import Training
 from gradloom.trainer.resolved import Resolution, resolve
 from gradloom.trainer.strategy import Threads
 from gradloom.v1 import spec_pb2
+
+MAX_STEPS: Final = 2**31 - 1
+"""Of a whole training: reports count steps in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
     assert model is not None
     with faults:
         training = Training.build(spec, model, assignment, sources["train"], sources.get("validation"), distribution)
+        _check_total_steps(spec.training.epochs, training.steps_per_epoch)
     if "test" in sources:
         with faults:
             loss, metrics = models.build_loss(spec), models.build_metrics(spec)
@@ -114,6 +119,14 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
     faults.raise_any()
     resolution = Resolution(given.device_kind, given.replicas, threads)
     return Prepared(resolve(spec, resolution, model, assignment, training, sources), model, training, sources)
+
+
+def _check_total_steps(epochs: int, steps_per_epoch: int) -> None:
+    total = epochs * steps_per_epoch
+    if total > MAX_STEPS:
+        rule = "must make at most 2^31 - 1 steps in all"
+        told = f"{rule}; {epochs} epochs of {steps_per_epoch} steps are {total}"
+        raise InvalidRequestError([FieldFault("spec.training.epochs", told)])
 
 
 def _load(source: spec_pb2.DataSource, path: str, given: Given) -> Arrays:

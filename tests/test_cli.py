@@ -228,6 +228,16 @@ def test_watch_in_a_pipe_is_one_plain_line_an_event_and_exits_by_the_state(servi
     assert "largest difference 4.8e-07" in done.stdout
 
 
+def test_watch_keeps_the_number_of_epochs_across_a_drain(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = succeeded_job()
+    whole = life(succeeded_job())
+    drained = Watch(job=job(), cursor="3")
+    drained.event.CopyFrom(whole[4].event)
+    played.watches = [[*whole[:4], drained, whole[5]]]
+    lines = [line.partition("  ")[2] for line in gradloom(serving, "watch", "digits").stdout.splitlines()]
+    assert lines[2] == "epoch 1/2  loss 0.5  val_loss 0.4"
+
+
 def test_a_failed_job_is_told_with_reason_faults_and_log_and_exits_1(serving: Serving, played: Played) -> None:
     played.jobs[NAME] = failed_job()
     played.watches = [life(failed_job())]
@@ -342,6 +352,22 @@ def test_log_bytes_are_whole_in_a_pipe_and_harmless_on_a_terminal(serving: Servi
     assert json.loads(done.stdout) == {"attempt": 1, "lines": lines, "cursor": "1"}
     assert played.requests[-1].attempt == 1
     assert played.requests[-1].follow
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (job_pb2.Job.RUNNING, "The log is empty so far; -f waits for it.\n"),
+        (job_pb2.Job.FAILED, "The log is empty, or its files are gone; the job has ended.\n"),
+    ],
+)
+def test_an_empty_log_is_not_waited_for_once_the_job_has_ended(
+    serving: Serving, played: Played, state: int, said: str
+) -> None:
+    played.jobs[NAME] = job(state)
+    played.log_streams = [[]]
+    done = gradloom(serving, "logs", "digits")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
 
 
 def test_a_name_in_any_script_is_no_reason_to_fail(serving: Serving, played: Played) -> None:

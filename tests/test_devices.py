@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gradloom.jobs.devices import Demand, Devices, find_devices, parse_gpu_list
+from gradloom.jobs.devices import Demand, Devices, find_devices, has_gpu_driver, parse_gpu_list
 
 LISTING = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-11111111-2222-3333-4444-555555555555)
@@ -57,6 +57,16 @@ def test_gpus_are_found_within_what_the_server_may_see(
 def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_devices(2, None, {"CUDA_VISIBLE_DEVICES": "0"}) == Devices((), 2)
+
+
+def test_a_device_node_or_the_tool_hints_at_a_gpu(tmp_path: Path) -> None:
+    nowhere = {"PATH": str(tmp_path)}
+    assert not has_gpu_driver(tmp_path, nowhere)
+    (tmp_path / "nvidia0").touch()
+    assert has_gpu_driver(tmp_path, nowhere)
+    (tmp_path / "nvidia0").unlink()
+    (tmp_path / "nvidia-smi").touch(0o755)
+    assert has_gpu_driver(tmp_path / "dev", nowhere)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """From the queue to the end, over the real store and real processes, with servers that die at the worst moments."""
 
+import asyncio
+import errno
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from gradloom.api.scheduling import SchedulerThread
 from gradloom.attempt.v1 import attempt_pb2
+from gradloom.errors import LimitExceededError
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, AttemptStart
 from gradloom.jobs.local_launcher import LocalLauncher
-from gradloom.jobs.records import AttemptOutcome
+from gradloom.jobs.records import AttemptOutcome, AttemptRow
 from gradloom.jobs.scheduler import Scheduler, Timing, token_digest
 from gradloom.jobs.server_beat import ServerBeat
 from gradloom.jobs.store import Store
+from gradloom.jobs.trouble import TroubleLog
 from gradloom.supervisor import processes
 from gradloom.supervisor.attempt_directory import AttemptDirectory
 from gradloom.v1 import job_pb2
@@ -473,3 +479,78 @@ def test_no_spare_is_warmed_while_an_attempt_prepares(world: World) -> None:
     world.store.record_report(world.job("a").uid, 1, report(1), world.desk.now())
     world.tick()
     assert world.launchers[-1].spare is not None
+
+
+# Trouble
+
+
+def test_trouble_of_the_world_is_one_line_until_it_changes_or_a_minute_has_passed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    times = iter((0.0, 1.0, 59.0, 60.0, 61.0, 62.0, 62.0))
+    trouble = TroubleLog(logging.getLogger("tests"), lambda: next(times))
+    full, gone = LimitExceededError("the disk is full"), OSError(errno.EIO, "Input/output error")
+    for error in (full, full, full, full, gone, full):
+        trouble.tell("A tick", error)
+    trouble.tell("Another", full)
+    full_line, gone_line = "A tick: the disk is full", "A tick: [Errno 5] Input/output error"
+    assert caplog.messages == [full_line, full_line, gone_line, full_line, "Another: the disk is full"]
+    assert "Traceback" not in caplog.text
+
+
+def test_other_trouble_keeps_its_traceback_every_time(caplog: pytest.LogCaptureFixture) -> None:
+    trouble = TroubleLog(logging.getLogger("tests"), lambda: 0.0)
+    for _ in range(2):
+        trouble.tell("A tick", ValueError("a mistake"))
+    assert caplog.messages == ["A tick"] * 2
+    assert caplog.text.count("ValueError: a mistake") == 2
+
+
+class FullDiskStore(MortalStore):
+    full = False
+
+    def live_attempts(self) -> list[AttemptRow]:
+        if self.full:
+            raise LimitExceededError("the server's disk is full; nothing was stored", subject="disk")
+        return super().live_attempts()
+
+
+async def test_a_tick_on_a_full_disk_is_one_line_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = FullDiskStore.open(sqlite_url(tmp_path))
+    world = World(tmp_path)
+    scheduler = Scheduler(
+        store,
+        world.launchers[-1],
+        world.devices,
+        world.instruments,
+        artifact_root=tmp_path / "artifacts",
+        trainer_address="unix:/nowhere.sock",
+        timing=TIMING,
+    )
+    store.full = True
+    thread = SchedulerThread(scheduler, store.hub)
+    thread.start()
+    try:
+        await asyncio.to_thread(until, lambda: caplog.messages)
+    finally:
+        await thread.stop()
+        store.full = False
+        store.close()
+        world.close()
+    wanted = "A tick of the scheduler failed: the server's disk is full; nothing was stored"
+    assert [message for message in caplog.messages if "tick" in message] == [wanted]
+    assert "Traceback" not in caplog.text
+
+
+def test_an_attempt_that_cannot_be_looked_after_is_one_line_in_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.desk.create("a")
+    world.tick()
+    (attempt,) = world.store.live_attempts()
+    for _ in range(3):
+        with world.scheduler._logged(attempt):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    lines = [message for message in caplog.messages if "looked after" in message]
+    assert lines == [f"{name_of('a')}/attempts/1 could not be looked after: [Errno 28] No space left on device"]
+    assert "Traceback" not in caplog.text

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gradloom.jobs.devices import has_gpu_driver
 from gradloom.v1 import job_pb2, service_pb2, service_pb2_grpc
 from tests.api_server import digits_job
 
@@ -109,7 +111,13 @@ def test_sigterm_drains_and_leaves_nothing_behind(start: Callable[..., Server]) 
     server.process.send_signal(signal.SIGTERM)
     assert server.exit_code() == 0, server.log.read_text()
     until(lambda: not server.processes())
-    assert sorted(path.name for path in server.data_dir.iterdir()) == ["gradloom.db", "server.beat", "server.lock"]
+    assert sorted(path.name for path in server.data_dir.iterdir()) == [
+        "artifacts",
+        "gradloom.db",
+        "server.beat",
+        "server.lock",
+    ]
+    assert list((server.data_dir / "artifacts").iterdir()) == []
     assert "Traceback" not in server.log.read_text()
 
 
@@ -144,6 +152,44 @@ def test_a_setting_that_is_refused_is_bad_usage(start: Callable[..., Server]) ->
     assert server.exit_code() == 2
     assert "--cpu-slots" in server.log.read_text()
     assert "--health-listen" in server.log.read_text()
+
+
+def test_an_artifact_root_that_cannot_be_written_is_refused_at_the_start(start: Callable[..., Server]) -> None:
+    server = start("--artifact-root", "/proc/nope")
+    assert server.exit_code() == 4
+    (line,) = server.log.read_text().splitlines()
+    assert line.startswith("gradloom: --artifact-root: cannot write to /proc/nope: ")
+
+
+def test_a_disk_that_takes_nothing_is_told_with_the_path(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "gradloom", "serve", "--data-dir", str(tmp_path / "data"))
+    limited = ("sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command)
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
+    assert done.returncode == 4
+    assert done.stderr == f"gradloom: cannot start: --data-dir {tmp_path / 'data'}: File too large\n"
+
+
+@pytest.mark.skipif(has_gpu_driver(), reason="a machine with GPUs is not warned")
+def test_gpus_that_are_named_where_there_are_none_are_warned_of_once(start: Callable[..., Server]) -> None:
+    server = start("--gpus", "0").ready()
+    (line,) = [line for line in server.log.read_text().splitlines() if "WARNING" in line]
+    assert "--gpus none" in line
+
+
+def test_a_socket_directory_beside_a_deep_data_directory_goes_with_its_last_server(
+    start: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The directory of this test's own, short enough for a socket.
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setenv("TMPDIR", short)
+        servers = [start(name=letter * 120).ready() for letter in "de"]
+        directories = {Path(str(server.addresses["trainer_listen"]).removeprefix("unix:")).parent for server in servers}
+        (directory,) = directories
+        assert directory == Path(short) / f"gradloom-{os.getuid()}"
+        for server, left in zip(servers, (True, False), strict=True):
+            server.process.send_signal(signal.SIGTERM)
+            assert server.exit_code() == 0, server.log.read_text()
+            assert directory.exists() == left
 
 
 def test_the_trainers_socket_is_its_owners_alone(start: Callable[..., Server]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+from gradloom.api.stderr_log import GRPC_CORE_LOGGER, is_not_a_caller_that_left
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
 from gradloom.jobs.records import AttemptRow
@@ -295,3 +297,16 @@ async def test_an_unknown_artifact_is_not_found(api: Api) -> None:
     name = api.create()
     call = service_pb2.DownloadArtifactRequest(name=f"{name}/artifacts/none")
     assert (await refusal(api.stub.DownloadArtifact(call))).code is Code.NOT_FOUND
+
+
+def test_of_grpcs_own_errors_only_a_caller_that_left_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    # Whether gRPC logs a caller that leaves is a race, so its words stand here.
+    logger = logging.getLogger(GRPC_CORE_LOGGER)
+    logger.addFilter(is_not_a_caller_that_left)
+    method = "/gradloom.v1.TrainingService/DownloadArtifact"
+    try:
+        logger.error(f"ExecuteBatchError raised in core by servicer method [{method}]")
+        logger.error(f"Unexpected [ValueError] raised by servicer method [{method}]")
+    finally:
+        logger.removeFilter(is_not_a_caller_that_left)
+    assert caplog.messages == [f"Unexpected [ValueError] raised by servicer method [{method}]"]

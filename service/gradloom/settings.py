@@ -345,7 +345,12 @@ def _default_socket(data_dir: Path) -> Path:
     if len(os.fsencode(socket)) <= LONGEST_SOCKET_PATH_BYTES:
         return socket
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"gradloom-{os.getuid()}" / f"{digest}.sock"
+    return short_socket_directory() / f"{digest}.sock"
+
+
+def short_socket_directory() -> Path:
+    """Where the trainers' sockets lie of the user's data directories whose paths are too long for one."""
+    return Path(tempfile.gettempdir()) / f"gradloom-{os.getuid()}"
 
 
 def _faults_between(values: Mapping[str, Any]) -> list[FieldFault]:

@@ -1,5 +1,6 @@
 """Where the server listens: the public service, the trainers' service, health for probes, and metrics."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from gradloom.api.health import HealthServicer
 from gradloom.api.interceptors import ErrorInterceptor
 from gradloom.api.servicer import TrainingServicer
 from gradloom.attempt.v1 import attempt_pb2_grpc
-from gradloom.settings import split_address
+from gradloom.settings import short_socket_directory, split_address
 from gradloom.v1 import service_pb2, service_pb2_grpc
 
 PUBLIC_SERVICE: Final = service_pb2.DESCRIPTOR.services_by_name["TrainingService"].full_name
@@ -75,6 +76,17 @@ def trainer_listener(
         return server, _bound(server, address, "--trainer-listen")
     finally:
         os.umask(mask)
+
+
+def remove_socket_directory(address: str) -> None:
+    """Removes the directory that was made outside the data directory for the trainers' socket, once it is empty.
+
+    Other servers of the same user may have theirs in it, and a directory that somebody chose is theirs.
+    """
+    directory = short_socket_directory()
+    if address.startswith("unix:") and Path(address.removeprefix("unix:")).parent == directory:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def health_listener(address: str, interceptor: ErrorInterceptor, health: HealthServicer) -> tuple[grpc.aio.Server, str]:

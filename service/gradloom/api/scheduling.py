@@ -9,6 +9,7 @@ from typing import Final
 
 from gradloom.jobs.events import Hub
 from gradloom.jobs.scheduler import Scheduler
+from gradloom.jobs.trouble import TroubleLog
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class SchedulerThread:
         self._scheduler = scheduler
         self._hub = hub
         self._clock = clock
+        self._trouble = TroubleLog(log)
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler")
@@ -59,9 +61,9 @@ class SchedulerThread:
             self._woken.clear()
             try:
                 self._scheduler.tick(self._clock())
-            except Exception:
+            except Exception as error:
                 # Such as a disk that is full: the next tick begins with the store again, so nothing is lost.
-                log.exception("A tick of the scheduler failed")
+                self._trouble.tell("A tick of the scheduler failed", error)
                 self._stopping.wait(FAILED_TICK_SECONDS)
             self._stopping.wait(BURST_SECONDS)
             self._woken.wait(TICK_SECONDS)

@@ -5,8 +5,7 @@ import json
 import logging
 import os
 import signal
-import sys
-import time
+import tempfile
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,15 +26,17 @@ from gradloom.api.listeners import (
     MetricsListener,
     health_listener,
     public_listener,
+    remove_socket_directory,
     trainer_listener,
 )
 from gradloom.api.offload import Offload
 from gradloom.api.scheduling import SchedulerThread
 from gradloom.api.servicer import TrainingServicer
+from gradloom.api.stderr_log import log_to_stderr
 from gradloom.api.validator import Validator
 from gradloom.catalogue import Catalogue
 from gradloom.jobs.database import StoreUnusableError
-from gradloom.jobs.devices import Devices, find_devices
+from gradloom.jobs.devices import Devices, find_devices, has_gpu_driver
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.local_launcher import LocalLauncher
 from gradloom.jobs.lock import DataDirectoryInUseError, DataDirectoryLock, hold_data_directory
@@ -59,12 +60,13 @@ class StartError(RuntimeError):
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, drains, and returns with nothing left behind; raises StartError."""
-    _log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level)
     # The time at which each series began, as a series of its own: nobody asked for it.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     signals = _Signals()
     try:
         with hold_data_directory(settings.data_dir) as lock:
+            _prove_writable(settings.artifact_root)
             async with _running(settings, lock) as server:
                 _say(settings, server.addresses)
                 await signals.stop.wait()
@@ -75,7 +77,9 @@ async def serve(settings: Settings) -> None:
     except (DataDirectoryInUseError, StoreUnusableError, ListenError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
-        raise StartError(f"cannot start: {error}") from error
+        # A write that fails does not know its path; what has no setting of its own lies in the data directory.
+        path = error.filename or f"--data-dir {settings.data_dir}"
+        raise StartError(f"cannot start: {path}: {error.strerror or error}") from error
 
 
 class _Signals:
@@ -123,11 +127,12 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         offload = Offload()
         stack.callback(offload.close)
         instruments = Instruments(settings.finished_job_metrics_grace)
-        devices = find_devices(settings.cpu_slots, None if settings.gpus is None else ",".join(settings.gpus))
+        devices = _devices(settings)
         interceptor = ErrorInterceptor(instruments)
         addresses: dict[str, str] = {}
 
         # First the trainers' listener: those that an earlier server left call again and again.
+        stack.callback(remove_socket_directory, settings.trainer_listen)
         attempts = _attempt_servicer(settings, store, offload, instruments)
         server, addresses["trainer_listen"] = trainer_listener(settings.trainer_listen, interceptor, attempts)
         await _start(stack, server)
@@ -149,6 +154,29 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         _write_addresses(settings.data_dir, addresses)
         stack.callback((settings.data_dir / ADDRESSES_FILE).unlink, missing_ok=True)
         yield _Server(addresses, health, training, scheduling)
+
+
+def _prove_writable(artifact_root: Path) -> None:
+    """Makes the directory if it is missing, and writes into it: every job would fail on it otherwise."""
+    try:
+        artifact_root.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=artifact_root, prefix=".probe-") as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise StartError(f"--artifact-root: cannot write to {artifact_root}: {error.strerror or error}") from error
+
+
+def _devices(settings: Settings) -> Devices:
+    """What the server owns: GPUs that are named are taken at their word, with a warning where there can be none."""
+    if settings.gpus and not has_gpu_driver():
+        log.warning(
+            "--gpus %s names GPUs, but there is neither /dev/nvidia* nor nvidia-smi here: jobs on them will fail; "
+            "--gpus none runs them on the CPU",
+            ",".join(settings.gpus),
+        )
+    return find_devices(settings.cpu_slots, None if settings.gpus is None else ",".join(settings.gpus))
 
 
 def _attempt_servicer(settings: Settings, store: Store, offload: Offload, instruments: Instruments) -> AttemptServicer:
@@ -206,14 +234,3 @@ def _say(settings: Settings, addresses: Mapping[str, str]) -> None:
     for name, address in sorted(addresses.items()):
         print(f"{name} {address}", flush=True)
     print(f"data_dir {settings.data_dir}", flush=True)
-
-
-def _log_to_stderr(level: str) -> None:
-    """One line an entry, times in UTC."""
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("alembic", "sqlalchemy"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -279,7 +279,12 @@ def logs(server: str | None, output: str, job: str, follow: bool, attempt: int |
             text.say(text.printable(line.text, keep="\t") if escaped else line.text)
             empty = False
         if empty:
-            text.remark("The log is empty" + (" so far; -f waits for it." if not follow else "."))
+            from gradloom.job import TERMINAL_STATES
+
+            if client.get(job).state in TERMINAL_STATES:
+                text.remark("The log is empty, or its files are gone; the job has ended.")
+            else:
+                text.remark("The log is empty" + (" so far; -f waits for it." if not follow else "."))
 
 
 @_client_command

@@ -28,11 +28,13 @@ def follow(messages: Iterable[service_pb2.WatchJobResponse], view: View) -> job_
     """Shows everything until the stream ends; returns the job as it was last."""
     job = job_pb2.Job()
     announced = False
+    epochs = 0  # Of the last attempt that told: while the job waits for its next one, it has no progress.
     with view:
         for message in messages:
             job = message.job
+            epochs = job.progress.epochs or epochs
             if message.HasField("event"):
-                view.event(event_line(message.event, job))
+                view.event(event_line(message.event, epochs))
             elif not announced:
                 view.event(_stamped(text.local_time(show.moment(job.update_time)), _standing(job)))
             announced = True
@@ -40,10 +42,10 @@ def follow(messages: Iterable[service_pb2.WatchJobResponse], view: View) -> job_
     return job
 
 
-def event_line(event: job_pb2.Event, job: job_pb2.Job) -> str:
-    """Such as `14:03:05  epoch 1/3  loss 0.52  accuracy 0.81`."""
+def event_line(event: job_pb2.Event, epochs: int) -> str:
+    """Such as `14:03:05  epoch 1/3  loss 0.52  accuracy 0.81`; `epochs` is 0 while their number is not known."""
     if event.kind == job_pb2.Event.EPOCH_ENDED:
-        of = f"/{job.progress.epochs}" if job.progress.epochs else ""
+        of = f"/{epochs}" if epochs else ""
         said = f"epoch {event.epoch}{of}  {text.scalars(event.scalars)}"
     elif event.kind == job_pb2.Event.STATE_CHANGED:
         said = show.state_name(event.state)

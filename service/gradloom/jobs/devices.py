@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,12 @@ def find_devices(cpu_slots: int, gpus: str | None = None, environment: Mapping[s
             break  # CUDA ignores an invalid entry and all that follow.
         found.append(token)
     return Devices(tuple(found), cpu_slots)
+
+
+def has_gpu_driver(device_nodes: Path = Path("/dev"), environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether anything hints at an NVIDIA GPU here: a device node, or nvidia-smi."""
+    found = next(device_nodes.glob("nvidia*"), None) or shutil.which("nvidia-smi", path=environment.get("PATH"))
+    return found is not None
 
 
 def _listed(text: str) -> tuple[str, ...]:

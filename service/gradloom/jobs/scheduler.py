@@ -25,6 +25,7 @@ from gradloom.jobs.leavings import last_log_lines, log_artifacts, remove_unfinis
 from gradloom.jobs.outcome import decide
 from gradloom.jobs.records import AttemptRow, QueuedJob
 from gradloom.jobs.store import Store
+from gradloom.jobs.trouble import TroubleLog
 from gradloom.v1 import job_pb2
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Scheduler:
         self._seen_at: dict[tuple[str, int, str], float] = {}
         self._stops_sent: set[tuple[str, int]] = set()
         self._taken_count = 0
+        self._trouble = TroubleLog(logger, clock)
 
     def adopt(self) -> None:
         """Takes over what an earlier server left; before the first tick."""
@@ -109,16 +111,16 @@ class Scheduler:
         """
         deadline = self._clock() + timeout_seconds
         for attempt in self._store.live_attempts():
-            with _logged(attempt):
+            with self._logged(attempt):
                 # Told before it is stopped, so that a server that dies here leaves the reason to the next one.
                 self._store.mark_stopping(attempt.uid, attempt.number, job_pb2.Job.SERVER_STOPPED)
-            with _logged(attempt):
+            with self._logged(attempt):
                 self._launcher.stop(attempt.directory, timeout_seconds)
         self._launcher.close()
         while (live := self._follow(utc_now())) and self._clock() < deadline and not is_hurried():
             time.sleep(_DRAIN_LOOK_SECONDS)
         for attempt in live:
-            with _logged(attempt):
+            with self._logged(attempt):
                 self._launcher.stop(attempt.directory, 0.0)
         deadline = self._clock() + _KILL_SECONDS
         while (live := self._follow(utc_now())) and self._clock() < deadline:
@@ -137,7 +139,7 @@ class Scheduler:
         left = []
         for attempt in self._store.live_attempts():
             ended = False
-            with _logged(attempt):
+            with self._logged(attempt):
                 ended = self._settle(attempt, now)
             if not ended:
                 left.append(attempt)
@@ -242,6 +244,14 @@ class Scheduler:
         logger.info("%s started on %s", _named(attempt), ", ".join(devices))
         return attempt
 
+    @contextlib.contextmanager
+    def _logged(self, attempt: AttemptRow) -> Iterator[None]:
+        """Keeps one attempt's trouble, such as a full disk, from the others; the next look tries again."""
+        try:
+            yield
+        except (GradloomError, OSError) as error:
+            self._trouble.tell(f"{_named(attempt)} could not be looked after", error)
+
     # What the scheduler remembers
 
     def _is_preparing(self, live: list[AttemptRow]) -> bool:
@@ -272,12 +282,3 @@ def _taken(live: list[AttemptRow]) -> set[str]:
 
 def _named(attempt: AttemptRow) -> str:
     return attempt.name.attempt(attempt.number)
-
-
-@contextlib.contextmanager
-def _logged(attempt: AttemptRow) -> Iterator[None]:
-    """Keeps one attempt's trouble, such as a full disk, from the others; the next look tries again."""
-    try:
-        yield
-    except (GradloomError, OSError):
-        logger.exception("%s could not be looked after", _named(attempt))

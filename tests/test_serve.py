@@ -92,8 +92,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield starter
     for server in servers:
         if server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
+            # Not killed: the attempts of a server that dies live on.
+            server.process.terminate()
+            server.exit_code()
     for server in servers:
         until(lambda server=server: not server.processes())
 

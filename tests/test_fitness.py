@@ -121,5 +121,6 @@ def test_an_output_that_goes_by_a_name_is_refused():
 def test_a_model_that_cannot_infer_is_refused():
     """Keras's RandomCrop keeps the size of what it is given when it does not crop."""
     layers = [keras.Input((8, 8, 1)), keras.layers.RandomCrop(6, 6), keras.layers.Flatten(), keras.layers.Dense(3)]
-    with pytest.raises(InvalidRequestError, match=r"training=False.*incompatible"):
+    with pytest.raises(InvalidRequestError, match=r"training=False.*incompatible") as raised:
         check_model(keras.Sequential(layers, name="model"), [])
+    assert "\x1b" not in str(raised.value), "Keras's terminal colours are taken out"

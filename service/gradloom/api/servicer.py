@@ -184,7 +184,8 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
                 yield message
         finally:
             draining.cancel()
-            if following is not None and not following.done():
+            if following is not None:
                 following.cancel()
-                await asyncio.wait([following])
+                # Also takes what it raised when the caller left in the same moment, so that nobody logs it.
+                await asyncio.gather(following, return_exceptions=True)
             await messages.aclose()

@@ -14,9 +14,8 @@ from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import child, did_you_mean, shown, with_article
 from gradloom.spec.numbers import struct_to_config
 from gradloom.spec.paths import resolve_within
+from gradloom.trainer.library_messages import on_one_line
 from gradloom.v1 import spec_pb2
-
-MAX_MESSAGE_CHARACTERS: Final = 600
 
 _NO_CONSTRUCTOR_NAME: Final = frozenset({"initializer", "regularizer", "constraint", "activation", "dtype_policy"})
 
@@ -136,9 +135,4 @@ def refusing(field: str) -> Iterator[None]:
         # Memory that ran out says nothing about the spec: another job may hold it.
         raise
     except Exception as error:
-        raise refusal(field, f"is refused by Keras: {_told(error)}") from error
-
-
-def _told(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[:MAX_MESSAGE_CHARACTERS] + "..."
+        raise refusal(field, f"is refused by Keras: {on_one_line(error)}") from error

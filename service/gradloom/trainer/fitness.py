@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.trainer.datasets import Arrays, DataUnavailable
+from gradloom.trainer.library_messages import on_one_line, telling_line
 
 # Losses of Keras that compare labels and outputs element by element: shapes that only broadcast are a mistake in the
 # spec.
@@ -64,8 +65,7 @@ def _inference_faults(model: keras.Model) -> Iterator[FieldFault]:
         inference = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
         outputs = inference.get_concrete_function(tf.TensorSpec(taken.shape, taken.dtype)).structured_outputs
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-        told = " ".join(str(error).split())
-        yield FieldFault("spec.model", f"is refused by Keras when it infers (training=False): {told}")
+        yield FieldFault("spec.model", f"is refused by Keras when it infers (training=False): {on_one_line(error)}")
     else:
         if isinstance(outputs, dict):
             yield FieldFault("spec.model", f"must give its output by itself, not by name; gives {sorted(outputs)}")
@@ -132,7 +132,7 @@ def _label_faults(labels: np.ndarray, field: str, outputs: tf.Tensor, loss: kera
     try:
         loss.call(tf.cast(_two(labels), loss.dtype), tf.cast(outputs, loss.dtype))
     except Exception as error:
-        yield FieldFault(field, f"{sides}; {name} refuses them: {_first_line(error)}")
+        yield FieldFault(field, f"{sides}; {name} refuses them: {telling_line(str(error)) or type(error).__name__}")
 
 
 def _class_faults(labels: np.ndarray, field: str, classes: int, ignored: int | None) -> Iterator[FieldFault]:
@@ -162,7 +162,8 @@ def _metric_faults(
             sides = (
                 f"labels of {field} have shape {list(labels.shape[1:])}, the model's output {list(outputs.shape[1:])}"
             )
-            yield FieldFault(where, f"{type(metric).__name__} refuses the data: {_first_line(error)}; {sides}")
+            told = telling_line(str(error)) or type(error).__name__
+            yield FieldFault(where, f"{type(metric).__name__} refuses the data: {told}; {sides}")
             continue
         values = result.values() if isinstance(result, dict) else [result]
         if any(tuple(value.shape) for value in values):
@@ -182,8 +183,3 @@ def _without_last_one(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _shown(shape: Sequence[int | None]) -> str:
     return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

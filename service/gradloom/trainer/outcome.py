@@ -1,8 +1,6 @@
 """How an attempt ended, from the exception that ended it: the one table of reasons on the trainer's side."""
 
 import errno
-import itertools
-import re
 import traceback
 from collections.abc import Iterator
 from typing import Final
@@ -12,6 +10,7 @@ import tensorflow as tf
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.trainer.datasets import DataUnavailable
+from gradloom.trainer.library_messages import telling_line, without_colors
 from gradloom.trainer.proof import ExportDisagreedError
 from gradloom.trainer.resolved import EnvironmentChangedError
 from gradloom.v1 import job_pb2
@@ -20,10 +19,6 @@ NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NO_SPACE_TEXTS: Final = ("No space left on device", "Disk quota exceeded")
 MOST_MESSAGE_CHARACTERS: Final = 4000
 MOST_LOG_LINES: Final = 50
-TERMINAL_COLORS: Final = re.compile(r"\x1b\[[0-9;]*m")
-"""Keras colours some of its messages."""
-GRAPH_NAMES: Final = re.compile(r"\{\{function_node [^}]*\}\}\s*")
-"""Names that TensorFlow gave to its functions, which say nothing to anybody else."""
 REFUSALS: Final = (ValueError, TypeError, NotImplementedError, tf.errors.InvalidArgumentError)
 """What Keras and TensorFlow raise for what they cannot do; before the first step, that is the spec's fault."""
 
@@ -31,8 +26,8 @@ REFUSALS: Final = (ValueError, TypeError, NotImplementedError, tf.errors.Invalid
 def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAttemptRequest:
     """The end of an attempt that raised, without progress."""
     faults = error.faults if isinstance(error, InvalidRequestError | DataUnavailable) else ()
-    text = TERMINAL_COLORS.sub("", str(error))[:MOST_MESSAGE_CHARACTERS]
-    lines = TERMINAL_COLORS.sub("", "".join(traceback.format_exception(error))).splitlines()
+    text = without_colors(str(error))[:MOST_MESSAGE_CHARACTERS]
+    lines = without_colors("".join(traceback.format_exception(error))).splitlines()
     name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     return attempt_pb2.FinishAttemptRequest(
         reason=reason_of(error, before_first_step),
@@ -93,14 +88,5 @@ def _sentence(name: str, text: str, faults: tuple[FieldFault, ...]) -> str:
     if faults:
         first = f"{faults[0].field}: {faults[0].description}"
         return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more)"
-    line = _telling_line(text)
+    line = telling_line(text)
     return f"{name}: {line}" if line else name
-
-
-def _telling_line(text: str) -> str:
-    """The line that says what went wrong: the first, but for errors of a graph the one before the failed node's."""
-    lines = [line.strip() for line in GRAPH_NAMES.sub("", text).splitlines() if line.strip()]
-    for line, following in itertools.pairwise(lines):
-        if following.startswith("[[{{node"):
-            return line
-    return lines[0] if lines else ""

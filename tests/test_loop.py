@@ -12,7 +12,8 @@ from gradloom.trainer import strategy
 from gradloom.trainer.batches import permutation, share_bounds
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.groups import Group
-from gradloom.trainer.loop import StopRequested, Training
+from gradloom.trainer.interrupt import StopRequested
+from gradloom.trainer.loop import Training
 from gradloom.v1 import spec_pb2
 
 CHANCE = np.random.default_rng(5)

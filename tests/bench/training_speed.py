@@ -171,12 +171,16 @@ def ours(kind: str = "Training") -> Callable[[], float]:
 
 def loops() -> dict[str, Any]:
     from gradloom.trainer.loop import Training
+    from gradloom.trainer.program import Program
 
-    class ConstantBatch(Training):
+    class ConstantProgram(Program):
         """Trains on the same examples in every step: what sampling costs is missing."""
 
         def _batch(self, order: Any, begin: Any, rows: int) -> Any:
-            return self._train.features[:rows], self._train.labels[:rows]
+            return type(self._data.examples)(*(tensor[:rows] for tensor in self._data.examples))
+
+    class ConstantBatch(Training):
+        program_class = ConstantProgram
 
     return {"Training": Training, "ConstantBatch": ConstantBatch}
 

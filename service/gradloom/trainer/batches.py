@@ -5,6 +5,7 @@ smaller; shares may differ by a row or more, and be empty. All row counts are st
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +17,34 @@ _HOST = "CPU:0"
 _WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 
 
+class Examples(NamedTuple):
+    """Examples as tensors: features [n, ...] and labels [n, ...]."""
+
+    features: tf.Tensor
+    labels: tf.Tensor
+
+
+class Share(NamedTuple):
+    """A replica's rows of a global batch, in replica context.
+
+    Where `rows` is 0, the examples may be one that only stands in and does not count.
+    """
+
+    examples: Examples
+    rows: int
+    """How many rows count."""
+    begin: int
+    """Position of the first row in the global batch."""
+    total: int
+    """Rows of the global batch."""
+
+
 class Batches:
     """The examples of one source as tensors, cut into batches of `size`.
 
     Attributes:
+        examples: All of them.
+        count: How many they are.
         full: How many batches have `size` examples.
         rest: How many examples the last, smaller batch has; 0 when there is none.
     """
@@ -27,10 +52,10 @@ class Batches:
     def __init__(self, arrays: Arrays, size: int):
         with tf.device(_HOST):
             # Images stay the bytes they are; each batch is cast to what the model takes.
-            self.features, self.labels = _tensor(arrays.features), _tensor(arrays.labels)
+            self.examples = Examples(_tensor(arrays.features), _tensor(arrays.labels))
         self.size = size
-        self.examples = len(arrays)
-        self.full, self.rest = divmod(self.examples, size)
+        self.count = len(arrays)
+        self.full, self.rest = divmod(self.count, size)
 
     @property
     def steps(self) -> int:
@@ -39,7 +64,7 @@ class Batches:
 
     def examples_before(self, step: int) -> int:
         """How many examples the first `step` batches of a pass hold."""
-        return min(step * self.size, self.examples)
+        return min(step * self.size, self.count)
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
@@ -54,19 +79,17 @@ def permutation(examples: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
         )
 
 
-def gather(
-    features: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, begin: tf.Tensor, rows: int
-) -> tuple[tf.Tensor, tf.Tensor]:
+def gather(examples: Examples, order: tf.Tensor, begin: tf.Tensor, rows: int) -> Examples:
     """The examples at positions [begin, begin + rows) of `order`."""
     with tf.device(_HOST):
         positions = tf.slice(order, [begin], [rows])
-        return tf.gather(features, positions), tf.gather(labels, positions)
+        return Examples(*(tf.gather(tensor, positions) for tensor in examples))
 
 
-def in_order(features: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
+def in_order(examples: Examples, begin: tf.Tensor, rows: int) -> Examples:
     """The examples at positions [begin, begin + rows)."""
     with tf.device(_HOST):
-        return _rows(features, begin, rows), _rows(labels, begin, rows)
+        return Examples(*(_rows(tensor, begin, rows) for tensor in examples))
 
 
 def _rows(tensor: tf.Tensor, begin: tf.Tensor, rows: int) -> tf.Tensor:
@@ -75,28 +98,25 @@ def _rows(tensor: tf.Tensor, begin: tf.Tensor, rows: int) -> tf.Tensor:
 
 
 def run_on_shares(
-    strategy: tf.distribute.Strategy,
-    replica_step: Callable[[tf.Tensor, tf.Tensor, int], None],
-    features: tf.Tensor,
-    labels: tf.Tensor,
-    stand_in: bool,
+    strategy: tf.distribute.Strategy, replica_step: Callable[[Share], None], batch: Examples, stand_in: bool
 ) -> None:
-    """Calls `replica_step` on every replica with its rows of a global batch and how many they are.
+    """Calls `replica_step` on every replica with its share of a global batch.
 
     Runs in cross-replica context. A replica without rows is called all the same, since all must meet in the all-reduce.
     With `stand_in` it gets the batch's first row to run on, and 0 as their number: some layers (an LSTM) fail on no
     rows. Without, it gets no rows: statistics that are taken over all replicas may not see a row twice.
     """
+    total = batch.features.shape[0]
 
-    def share(begin: int, end: int) -> tuple[tf.Tensor, tf.Tensor, int]:
-        if end - begin == features.shape[0]:
-            return features, labels, end
+    def share(begin: int, end: int) -> Share:
+        if end - begin == total:
+            return Share(batch, total, 0, total)
         rows = slice(0, 1) if stand_in and begin == end else slice(begin, end)
-        return features[rows], labels[rows], end - begin
+        return Share(Examples(*(tensor[rows] for tensor in batch)), end - begin, begin, total)
 
     with tf.device(_HOST):
-        shares = [share(begin, end) for begin, end in share_bounds(features.shape[0], strategy.num_replicas_in_sync)]
-    strategy.run(lambda: replica_step(*shares[replica_number()]))
+        shares = [share(begin, end) for begin, end in share_bounds(total, strategy.num_replicas_in_sync)]
+    strategy.run(lambda: replica_step(shares[replica_number()]))
 
 
 def share_bounds(rows: int, replicas: int) -> list[tuple[int, int]]:

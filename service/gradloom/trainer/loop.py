@@ -19,93 +19,27 @@ in memory are sampled in the graph. Data order follows from (seed, epoch) alone.
 """
 
 import math
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from gradloom.trainer import models
-from gradloom.trainer.batches import Batches, gather, in_order, permutation, run_on_shares
+from gradloom.trainer.batches import Batches, permutation
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.fitness import check_fit, check_model
 from gradloom.trainer.groups import Group, build_groups, squared_norm
+from gradloom.trainer.interrupt import Interrupt
+from gradloom.trainer.live import GroupLook, LiveProgress
 from gradloom.trainer.losses import Objective
+from gradloom.trainer.program import Program
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
 from gradloom.trainer.strategy import offset_seeds, synchronize_batch_normalization
 from gradloom.v1 import spec_pb2
-
-
-class StopRequested(Exception):
-    """Somebody called `request_stop`; what was in work is incomplete."""
-
-
-@dataclass(frozen=True)
-class GroupLook:
-    """One group as of the last step before a look, as GroupProgress has it; no `update_ratio` for weights of 0."""
-
-    learning_rate: float
-    gradient_norm: float
-    update_ratio: float | None
-
-
-@dataclass(frozen=True)
-class LiveProgress:
-    """What can be seen of the training at a moment."""
-
-    epoch: int = 0
-    """From 1; 0 before the first."""
-    global_step: int = 0
-    """Updates so far, over all epochs."""
-    examples: int = 0
-    """Training examples so far, over all epochs."""
-    evaluating: bool = False
-    """Whether a pass without training is in work."""
-    training_seconds: float = 0.0
-    """Time spent in training steps so far, tracing included, evaluation not."""
-    scalars: Mapping[str, float] = field(default_factory=dict)
-    """The newest of every scalar: within an epoch the means since its start, else its results."""
-    groups: Mapping[str, GroupLook] = field(default_factory=dict)
-    """By name, without frozen ones; empty before the first step."""
-    first_step_time: float | None = None
-    """`time.monotonic()` when the first step had ended; None before."""
-
-
-class Interrupt:
-    """Ends a loop in the graph between two steps, from any thread: for a look, after which it goes on, or for good."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stop = False
-        self._look = False
-        with tf.device("CPU:0"):
-            self.pending = tf.Variable(False, trainable=False, name="interrupt")
-
-    def request_look(self) -> None:
-        """Asks for a look soon."""
-        with self._lock:
-            self._look = True
-            self.pending.assign(True)
-
-    def request_stop(self) -> None:
-        """Asks for the end."""
-        with self._lock:
-            self._stop = True
-            self.pending.assign(True)
-
-    def check(self) -> bool:
-        """Raises StopRequested when the end was asked for; else returns whether a look was, and forgets it."""
-        with self._lock:
-            if self._stop:
-                raise StopRequested
-            look, self._look = self._look, False
-            self.pending.assign(False)
-            return look
 
 
 class Training:
@@ -117,6 +51,8 @@ class Training:
         steps_per_epoch: Updates of an epoch, the last, smaller batch included.
         synchronized_layers: Paths of the BatchNormalization layers that were made synchronized.
     """
+
+    program_class: ClassVar[type[Program]] = Program
 
     def __init__(
         self,
@@ -131,7 +67,6 @@ class Training:
     ):
         self.model = model
         self.groups = tuple(groups)
-        self._strategy = strategy
         self._seed = options.seed
         self._train = Batches(train, options.global_batch_size)
         self._validation = None if validation is None else Batches(validation, options.global_batch_size)
@@ -153,14 +88,16 @@ class Training:
             options.clip_norm if options.HasField("clip_norm") else None,
             self._tally,
         )
-        self._evaluation_step = EvaluationStep(self._objective, self._tally)
-
         self._interrupt = Interrupt()
-        with tf.device("CPU:0"):
-            self._global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
-        self._steps_function = tf.function(self._steps, autograph=False)
-        self._rest_function = tf.function(self._rest, autograph=False)
-        self._pass_functions: dict[tuple[Any, ...], Callable[..., tf.Tensor]] = {}
+        self._program = self.program_class(
+            model,
+            strategy,
+            self._step,
+            EvaluationStep(self._objective, self._tally),
+            self._train,
+            self._interrupt,
+            stand_in=not self.synchronized_layers,
+        )
         self._live = LiveProgress()
         self._training_since: float | None = None
 
@@ -222,7 +159,7 @@ class Training:
         finally:
             self._live = replace(self._live, training_seconds=self._training_seconds())
             self._training_since = None
-        scalars = self._tally.scalars(self._train.examples)
+        scalars = self._tally.scalars(self._train.count)
         self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
         if self._validation is not None:
             scalars |= self._evaluate(self._validation, "val_")
@@ -230,7 +167,7 @@ class Training:
         return scalars
 
     def _train_epoch(self, epoch: int) -> None:
-        order = permutation(self._train.examples, self._seed, tf.constant(epoch))
+        order = permutation(self._train.count, self._seed, tf.constant(epoch))
         position = 0
         while position < self._train.full:
             # The last step of an epoch is looked at, so that a short job is not left without numbers; so is the very
@@ -243,49 +180,15 @@ class Training:
         if self._train.rest:
             self._interrupt.check()
             weights = self._weights()
-            self._rest_function(order)
+            self._program.train_rest(order)
             self._look(weights, position + 1)
 
     def _advance(self, order: tf.Tensor, position: int, end: int, look: bool) -> int:
         weights = self._weights() if look else None
-        reached = int(self._steps_function(order, tf.constant(position), tf.constant(end), tf.constant(look)))
+        reached = self._program.train(order, position, end, look)
         if weights is not None and reached > position:
             self._look(weights, reached)
         return reached
-
-    def _steps(self, order: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, look: tf.Tensor) -> tf.Tensor:
-        """Trains on full batches [begin, end) of the epoch, fewer when interrupted; returns the one it came to."""
-
-        def go_on(position: tf.Tensor) -> tf.Tensor:
-            return tf.logical_and(position < end, tf.logical_not(self._interrupt.pending))
-
-        def step(position: tf.Tensor) -> tf.Tensor:
-            self._train_batch(order, position * self._train.size, self._train.size, look)
-            return position + 1
-
-        return tf.while_loop(go_on, step, [begin])[0]
-
-    def _rest(self, order: tf.Tensor) -> None:
-        """The last, smaller batch of the epoch."""
-        self._train_batch(order, tf.constant(self._train.full * self._train.size), self._train.rest, tf.constant(True))
-
-    def _train_batch(self, order: tf.Tensor, begin: tf.Tensor, rows: int, look: tf.Tensor) -> None:
-        def replica_step(features: tf.Tensor, labels: tf.Tensor, own_rows: int) -> None:
-            self._step(self._as_input(features), labels, own_rows, rows, look)
-
-        self._run_on_shares(replica_step, *self._batch(order, begin, rows))
-        self._global_step.assign_add(1)
-
-    def _batch(self, order: tf.Tensor, begin: tf.Tensor, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
-        return gather(self._train.features, self._train.labels, order, begin, rows)
-
-    def _run_on_shares(
-        self, replica_step: Callable[[tf.Tensor, tf.Tensor, int], None], features: tf.Tensor, labels: tf.Tensor
-    ) -> None:
-        run_on_shares(self._strategy, replica_step, features, labels, stand_in=not self.synchronized_layers)
-
-    def _as_input(self, features: tf.Tensor) -> tf.Tensor:
-        return tf.cast(features, self.model.inputs[0].dtype)
 
     def _weights(self) -> list[list[tf.Tensor]]:
         """The trained variables by group. An update in the graph leaves a value alone that is still held here."""
@@ -329,48 +232,21 @@ class Training:
                 position = begin
                 while position < end:
                     self._interrupt.check()
-                    run = self._pass_function(batches, rows)
-                    position = int(run(batches.features, batches.labels, tf.constant(position), tf.constant(end)))
+                    position = self._program.evaluate(batches, rows, position, end)
         finally:
             self._live = replace(self._live, evaluating=False)
-        return {prefix + name: value for name, value in self._tally.scalars(batches.examples).items()}
-
-    def _pass_function(self, batches: Batches, rows: int) -> Callable[..., tf.Tensor]:
-        """`_pass` in the graph for batches of `rows` examples; validation and test share it."""
-        data = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in (batches.features, batches.labels)]
-        signature = (*data, tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32))
-        key = (rows, *signature)
-        if key not in self._pass_functions:
-            self._pass_functions[key] = tf.function(
-                partial(self._pass, rows), autograph=False, input_signature=signature
-            )
-        return self._pass_functions[key]
-
-    def _pass(self, rows: int, features: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-        """Evaluates batches [begin, end) of `rows` examples, fewer when interrupted; returns the one it came to."""
-
-        def go_on(position: tf.Tensor) -> tf.Tensor:
-            return tf.logical_and(position < end, tf.logical_not(self._interrupt.pending))
-
-        def replica_step(features: tf.Tensor, labels: tf.Tensor, own_rows: int) -> None:
-            self._evaluation_step(self._as_input(features), labels, own_rows, rows)
-
-        def batch(position: tf.Tensor) -> tf.Tensor:
-            self._run_on_shares(replica_step, *in_order(features, labels, position * self._train.size, rows))
-            return position + 1
-
-        return tf.while_loop(go_on, batch, [begin])[0]
+        return {prefix + name: value for name, value in self._tally.scalars(batches.count).items()}
 
     def snapshot(self) -> LiveProgress:
         """What can be seen now, from any thread; asks the loop for a look, whose results the next snapshot holds."""
         live = self._live
         self._interrupt.request_look()
-        step = int(self._global_step)
+        step = int(self._program.global_step)
         epochs, within = divmod(step, self.steps_per_epoch)
         return replace(
             live,
             global_step=step,
-            examples=epochs * self._train.examples + self._train.examples_before(within),
+            examples=epochs * self._train.count + self._train.examples_before(within),
             training_seconds=self._training_seconds(),
         )
 

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.trainer.batches import Share
 
 
 class Kind(Enum):
@@ -88,23 +89,21 @@ class Objective:
         self._loss_kind: Kind | None = None
         self._entry_kinds: dict[bool, list[Kind]] = {}
 
-    def __call__(
-        self, features: tf.Tensor, labels: tf.Tensor, rows: int, total: int, training: bool
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(self, share: Share, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns this replica's share of the loss of a global batch, and the model's outputs.
 
-        Takes features [rows, ...] and labels [rows, ...] with a static number of rows, and the number of rows of the
-        global batch. Where `rows` is 0, there may be one row that only stands in and does not count. The share is a
-        scalar; the sum over the replicas is the loss.
+        Takes the examples with a static number of rows. The share of the loss is a scalar; the sum over the replicas is
+        the loss.
         """
-        outputs, entries = self._ledger.collect(lambda: self.model(features, training=training))
-        share = self._loss_share(labels, outputs, rows, total)
+        rows, total = share.rows, share.total
+        outputs, entries = self._ledger.collect(lambda: self.model(share.examples.features, training=training))
+        loss = self._loss_share(share.examples.labels, outputs, rows, total)
         kinds = self._entry_kinds.get(training, [Kind.MEAN] * len(entries))
         for entry, kind in zip(entries, kinds, strict=True):
-            share += tf.cast(_part(entry.value, kind, rows, total), share.dtype)
+            loss += tf.cast(_part(entry.value, kind, rows, total), loss.dtype)
         for variable in self._regularized:
-            share += tf.cast(variable.regularizer(variable), share.dtype) / self._replicas
-        return share, outputs
+            loss += tf.cast(variable.regularizer(variable), loss.dtype) / self._replicas
+        return loss, outputs
 
     def _loss_share(self, labels: tf.Tensor, outputs: tf.Tensor, rows: int, total: int) -> tf.Tensor:
         values, mask = self._values(labels, outputs)

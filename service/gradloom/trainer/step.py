@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from gradloom.trainer.batches import replica_number
+from gradloom.trainer.batches import Share, replica_number
 from gradloom.trainer.groups import Group, clip_together, squared_norm
 from gradloom.trainer.losses import Objective
 
@@ -31,11 +31,11 @@ class Tally:
             aggregation=tf.VariableAggregation.SUM,
         )
 
-    def add(self, share: tf.Tensor, rows: int, total: int, labels: tf.Tensor, outputs: tf.Tensor) -> None:
-        """Counts a replica's `rows` of a batch of `total` examples; runs in replica context."""
-        self._loss_sum.assign_add(tf.cast(share, tf.float64) * total)
-        for metric in self.metrics if rows else ():
-            metric.update_state(labels, outputs)
+    def add(self, loss: tf.Tensor, share: Share, outputs: tf.Tensor) -> None:
+        """Counts a replica's share of a batch and of its loss; runs in replica context."""
+        self._loss_sum.assign_add(tf.cast(loss, tf.float64) * share.total)
+        for metric in self.metrics if share.rows else ():
+            metric.update_state(share.examples.labels, outputs)
 
     def reset(self) -> None:
         """Starts anew; runs in cross-replica context."""
@@ -73,13 +73,13 @@ class TrainingStep:
         # Squared norms of the reduced gradients by group, as of the last step that was told to look.
         self._squared_norms = tf.Variable(tf.zeros([len(self._groups)], tf.float32), trainable=False, name="norms")
 
-    def __call__(self, features: tf.Tensor, labels: tf.Tensor, rows: int, total: int, look: tf.Tensor) -> None:
-        """Trains on this replica's `rows` of a batch of `total` examples; keeps the gradient norms if `look`."""
+    def __call__(self, share: Share, look: tf.Tensor) -> None:
+        """Trains on this replica's share of a batch; keeps the gradient norms if `look`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)
-            share, outputs = self._objective(features, labels, rows, total, training=True)
-        gradients = self._reduce(tape.gradient(share, self._variables))
-        self._tally.add(share, rows, total, labels, outputs)
+            loss, outputs = self._objective(share, training=True)
+        gradients = self._reduce(tape.gradient(loss, self._variables))
+        self._tally.add(loss, share, outputs)
         by_group = self._split(gradients)
         self._keep_norms(by_group, look)
         if self._clip_norm is not None:
@@ -124,7 +124,7 @@ class EvaluationStep:
         self._objective = objective
         self._tally = tally
 
-    def __call__(self, features: tf.Tensor, labels: tf.Tensor, rows: int, total: int) -> None:
-        """Evaluates this replica's `rows` of a batch of `total` examples."""
-        share, outputs = self._objective(features, labels, rows, total, training=False)
-        self._tally.add(share, rows, total, labels, outputs)
+    def __call__(self, share: Share) -> None:
+        """Evaluates this replica's share of a batch."""
+        loss, outputs = self._objective(share, training=False)
+        self._tally.add(loss, share, outputs)

@@ -47,6 +47,8 @@ class Job(_message.Message):
         SERVER_STOPPED: _ClassVar[Job.Reason]
         LAUNCH_FAILED: _ClassVar[Job.Reason]
         CANCELLED_BY_USER: _ClassVar[Job.Reason]
+        LOSS_NOT_FINITE: _ClassVar[Job.Reason]
+        STEP_HUNG: _ClassVar[Job.Reason]
     REASON_UNSPECIFIED: Job.Reason
     COMPLETED: Job.Reason
     SPEC_REFUSED: Job.Reason
@@ -63,6 +65,8 @@ class Job(_message.Message):
     SERVER_STOPPED: Job.Reason
     LAUNCH_FAILED: Job.Reason
     CANCELLED_BY_USER: Job.Reason
+    LOSS_NOT_FINITE: Job.Reason
+    STEP_HUNG: Job.Reason
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -129,7 +133,7 @@ class FieldFault(_message.Message):
     def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("phase", "attempt", "epoch", "epochs", "global_step", "total_steps", "examples_per_second", "scalars", "first_step_duration", "groups")
+    __slots__ = ("phase", "attempt", "epoch", "epochs", "global_step", "total_steps", "examples_per_second", "scalars", "first_step_duration", "groups", "checkpoint_step")
     class Phase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PHASE_UNSPECIFIED: _ClassVar[Progress.Phase]
@@ -168,6 +172,7 @@ class Progress(_message.Message):
     SCALARS_FIELD_NUMBER: _ClassVar[int]
     FIRST_STEP_DURATION_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_STEP_FIELD_NUMBER: _ClassVar[int]
     phase: Progress.Phase
     attempt: int
     epoch: int
@@ -178,7 +183,8 @@ class Progress(_message.Message):
     scalars: _containers.ScalarMap[str, float]
     first_step_duration: _duration_pb2.Duration
     groups: _containers.MessageMap[str, GroupProgress]
-    def __init__(self, phase: _Optional[_Union[Progress.Phase, str]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., global_step: _Optional[int] = ..., total_steps: _Optional[int] = ..., examples_per_second: _Optional[float] = ..., scalars: _Optional[_Mapping[str, float]] = ..., first_step_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., groups: _Optional[_Mapping[str, GroupProgress]] = ...) -> None: ...
+    checkpoint_step: int
+    def __init__(self, phase: _Optional[_Union[Progress.Phase, str]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., global_step: _Optional[int] = ..., total_steps: _Optional[int] = ..., examples_per_second: _Optional[float] = ..., scalars: _Optional[_Mapping[str, float]] = ..., first_step_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., groups: _Optional[_Mapping[str, GroupProgress]] = ..., checkpoint_step: _Optional[int] = ...) -> None: ...
 
 class GroupProgress(_message.Message):
     __slots__ = ("learning_rate", "gradient_norm", "update_ratio")

@@ -13,7 +13,7 @@ class GetAssignmentRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("job", "job_uid", "attempt", "spec", "resolved_spec", "attempt_directory", "data_roots", "dataset_directories", "device_kind", "replicas")
+    __slots__ = ("job", "job_uid", "attempt", "spec", "resolved_spec", "attempt_directory", "data_roots", "dataset_directories", "device_kind", "replicas", "checkpoints", "initial_weights", "user_code_allowed")
     JOB_FIELD_NUMBER: _ClassVar[int]
     JOB_UID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,9 @@ class Assignment(_message.Message):
     DATASET_DIRECTORIES_FIELD_NUMBER: _ClassVar[int]
     DEVICE_KIND_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    USER_CODE_ALLOWED_FIELD_NUMBER: _ClassVar[int]
     job: str
     job_uid: str
     attempt: int
@@ -34,7 +37,44 @@ class Assignment(_message.Message):
     dataset_directories: _containers.RepeatedScalarFieldContainer[str]
     device_kind: _spec_pb2.ResolvedSpec.DeviceKind
     replicas: int
-    def __init__(self, job: _Optional[str] = ..., job_uid: _Optional[str] = ..., attempt: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.JobSpec, _Mapping]] = ..., resolved_spec: _Optional[_Union[_spec_pb2.ResolvedSpec, _Mapping]] = ..., attempt_directory: _Optional[str] = ..., data_roots: _Optional[_Iterable[str]] = ..., dataset_directories: _Optional[_Iterable[str]] = ..., device_kind: _Optional[_Union[_spec_pb2.ResolvedSpec.DeviceKind, str]] = ..., replicas: _Optional[int] = ...) -> None: ...
+    checkpoints: _containers.RepeatedCompositeFieldContainer[Checkpoint]
+    initial_weights: Checkpoint
+    user_code_allowed: bool
+    def __init__(self, job: _Optional[str] = ..., job_uid: _Optional[str] = ..., attempt: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.JobSpec, _Mapping]] = ..., resolved_spec: _Optional[_Union[_spec_pb2.ResolvedSpec, _Mapping]] = ..., attempt_directory: _Optional[str] = ..., data_roots: _Optional[_Iterable[str]] = ..., dataset_directories: _Optional[_Iterable[str]] = ..., device_kind: _Optional[_Union[_spec_pb2.ResolvedSpec.DeviceKind, str]] = ..., replicas: _Optional[int] = ..., checkpoints: _Optional[_Iterable[_Union[Checkpoint, _Mapping]]] = ..., initial_weights: _Optional[_Union[Checkpoint, _Mapping]] = ..., user_code_allowed: bool = ...) -> None: ...
+
+class Checkpoint(_message.Message):
+    __slots__ = ("path", "attempt", "global_step", "epoch", "size_bytes", "sha256", "best", "final", "job")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    GLOBAL_STEP_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    BEST_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    attempt: int
+    global_step: int
+    epoch: int
+    size_bytes: int
+    sha256: str
+    best: bool
+    final: bool
+    job: str
+    def __init__(self, path: _Optional[str] = ..., attempt: _Optional[int] = ..., global_step: _Optional[int] = ..., epoch: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., best: bool = ..., final: bool = ..., job: _Optional[str] = ...) -> None: ...
+
+class RecordCheckpointRequest(_message.Message):
+    __slots__ = ("checkpoint", "save_seconds")
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    SAVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: Checkpoint
+    save_seconds: float
+    def __init__(self, checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., save_seconds: _Optional[float] = ...) -> None: ...
+
+class RecordCheckpointResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class RecordResolvedSpecRequest(_message.Message):
     __slots__ = ("resolved_spec",)
@@ -73,9 +113,11 @@ class ReportResponse(_message.Message):
         DIRECTIVE_UNSPECIFIED: _ClassVar[ReportResponse.Directive]
         CONTINUE: _ClassVar[ReportResponse.Directive]
         STOP: _ClassVar[ReportResponse.Directive]
+        CHECKPOINT_AND_STOP: _ClassVar[ReportResponse.Directive]
     DIRECTIVE_UNSPECIFIED: ReportResponse.Directive
     CONTINUE: ReportResponse.Directive
     STOP: ReportResponse.Directive
+    CHECKPOINT_AND_STOP: ReportResponse.Directive
     DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
     directive: ReportResponse.Directive
     def __init__(self, directive: _Optional[_Union[ReportResponse.Directive, str]] = ...) -> None: ...

@@ -49,6 +49,11 @@ class AttemptServiceStub(object):
                 request_serializer=gradloom_dot_attempt_dot_v1_dot_attempt__pb2.ReportRequest.SerializeToString,
                 response_deserializer=gradloom_dot_attempt_dot_v1_dot_attempt__pb2.ReportResponse.FromString,
                 _registered_method=True)
+        self.RecordCheckpoint = channel.unary_unary(
+                '/gradloom.attempt.v1.AttemptService/RecordCheckpoint',
+                request_serializer=gradloom_dot_attempt_dot_v1_dot_attempt__pb2.RecordCheckpointRequest.SerializeToString,
+                response_deserializer=gradloom_dot_attempt_dot_v1_dot_attempt__pb2.RecordCheckpointResponse.FromString,
+                _registered_method=True)
         self.FinishAttempt = channel.unary_unary(
                 '/gradloom.attempt.v1.AttemptService/FinishAttempt',
                 request_serializer=gradloom_dot_attempt_dot_v1_dot_attempt__pb2.FinishAttemptRequest.SerializeToString,
@@ -80,6 +85,13 @@ class AttemptServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordCheckpoint(self, request, context):
+        """A checkpoint that is whole on the disk: it exists once this is answered. A repeat is OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FinishAttempt(self, request, context):
         """How the attempt ended, with the manifest of what it wrote; asked before the trainer exits. The first one stands; a repeat is OK.
         """
@@ -104,6 +116,11 @@ def add_AttemptServiceServicer_to_server(servicer, server):
                     servicer.Report,
                     request_deserializer=gradloom_dot_attempt_dot_v1_dot_attempt__pb2.ReportRequest.FromString,
                     response_serializer=gradloom_dot_attempt_dot_v1_dot_attempt__pb2.ReportResponse.SerializeToString,
+            ),
+            'RecordCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordCheckpoint,
+                    request_deserializer=gradloom_dot_attempt_dot_v1_dot_attempt__pb2.RecordCheckpointRequest.FromString,
+                    response_serializer=gradloom_dot_attempt_dot_v1_dot_attempt__pb2.RecordCheckpointResponse.SerializeToString,
             ),
             'FinishAttempt': grpc.unary_unary_rpc_method_handler(
                     servicer.FinishAttempt,
@@ -192,6 +209,33 @@ class AttemptService(object):
             '/gradloom.attempt.v1.AttemptService/Report',
             gradloom_dot_attempt_dot_v1_dot_attempt__pb2.ReportRequest.SerializeToString,
             gradloom_dot_attempt_dot_v1_dot_attempt__pb2.ReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradloom.attempt.v1.AttemptService/RecordCheckpoint',
+            gradloom_dot_attempt_dot_v1_dot_attempt__pb2.RecordCheckpointRequest.SerializeToString,
+            gradloom_dot_attempt_dot_v1_dot_attempt__pb2.RecordCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,41 @@
+"""How a loop in the graph is ended between two steps, from any thread."""
+
+import threading
+
+import tensorflow as tf
+
+
+class StopRequested(Exception):
+    """Somebody called `request_stop`; what was in work is incomplete."""
+
+
+class Interrupt:
+    """Ends a loop in the graph between two steps, from any thread: for a look, after which it goes on, or for good."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stop = False
+        self._look = False
+        with tf.device("CPU:0"):
+            self.pending = tf.Variable(False, trainable=False, name="interrupt")
+
+    def request_look(self) -> None:
+        """Asks for a look soon."""
+        with self._lock:
+            self._look = True
+            self.pending.assign(True)
+
+    def request_stop(self) -> None:
+        """Asks for the end."""
+        with self._lock:
+            self._stop = True
+            self.pending.assign(True)
+
+    def check(self) -> bool:
+        """Raises StopRequested when the end was asked for; else returns whether a look was, and forgets it."""
+        with self._lock:
+            if self._stop:
+                raise StopRequested
+            look, self._look = self._look, False
+            self.pending.assign(False)
+            return look

@@ -56,6 +56,8 @@ REASON_RULES: Final[Mapping[int, ReasonRule]] = {
     job_pb2.Job.SERVER_STOPPED: ReasonRule(retried=True, counted=False),
     job_pb2.Job.LAUNCH_FAILED: ReasonRule(retried=True, counted=True),
     job_pb2.Job.CANCELLED_BY_USER: ReasonRule(retried=False, counted=False),
+    job_pb2.Job.LOSS_NOT_FINITE: ReasonRule(retried=False, counted=True),
+    job_pb2.Job.STEP_HUNG: ReasonRule(retried=True, counted=True),
 }
 
 DEFAULT_PROJECT: Final = "default"

@@ -22,6 +22,8 @@ _TRAINERS_REASONS = frozenset(
         Job.EXPORT_DISAGREED,
         Job.DISK_FULL,
         Job.ENVIRONMENT_CHANGED,
+        Job.LOSS_NOT_FINITE,
+        Job.STEP_HUNG,
     }
 )
 """Failures that a trainer can know of; what else it may claim, such as a cancel, is not its to say."""

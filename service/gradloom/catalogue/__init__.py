@@ -30,6 +30,8 @@ KINDS: Final = (
     "activation",
     "dataset",
     "dtype_policy",
+    "model",
+    "gradient_transformation",
 )
 """The kinds of `ComponentInfo.Kind`, in lower case and in its order."""
 

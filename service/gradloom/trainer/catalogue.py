@@ -107,12 +107,14 @@ _BY_KEYWORDS: Final[Mapping[str, tuple[Parameter, ...]]] = {
 }
 """What `get_config` of a Keras layer gives and its constructor takes among its other keywords."""
 
-_LAYER_BASE: Final = (
+_MODEL_BASE: Final = (
     Parameter("name", "string", None),
     Parameter("trainable", "bool", True),
     Parameter("dtype", "component", None, component_kind="dtype_policy"),
-    Parameter("activity_regularizer", "component", None, component_kind="regularizer"),
 )
+_LAYER_BASE: Final = (*_MODEL_BASE, Parameter("activity_regularizer", "component", None, component_kind="regularizer"))
+_BY_BASE: Final[Mapping[str, tuple[Parameter, ...]]] = {"layer": _LAYER_BASE, "model": _MODEL_BASE}
+"""What the base class of a kind takes as further keywords."""
 
 _INPUT: Final = Entry(
     kind="layer",
@@ -199,16 +201,48 @@ def _activations() -> Iterator[Entry]:
         yield Entry("activation", name, _first_line(function), aliases=others, origin=f"keras.activations.{name}")
 
 
+_BASES: Final[Mapping[str, type]] = {
+    # A model is a layer too.
+    "model": keras.Model,
+    "layer": keras.Layer,
+    "loss": keras.Loss,
+    "metric": keras.Metric,
+    "optimizer": keras.Optimizer,
+    "schedule": keras.optimizers.schedules.LearningRateSchedule,
+    "initializer": keras.Initializer,
+    "regularizer": keras.Regularizer,
+    "constraint": keras.constraints.Constraint,
+    "gradient_transformation": components.GradientTransformation,
+}
+
+
+def kind_of(member: Any) -> str | None:
+    """The kind of a custom class or plain function; None for what is no component.
+
+    A function of labels and outputs is a loss, one of a single tensor an activation.
+    """
+    if inspect.isclass(member):
+        return next((kind for kind, base in _BASES.items() if issubclass(member, base)), None)
+    if not inspect.isfunction(member):
+        return None
+    parameters = inspect.signature(member).parameters.values()
+    required = sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+    return {1: "activation", 2: "loss"}.get(required)
+
+
 def _own_components() -> Iterator[Entry]:
-    bases = {"layer": keras.Layer, "loss": keras.Loss, "metric": keras.Metric}
     for name in components.__all__:
         member = getattr(components, name)
-        kind = next(kind for kind, base in bases.items() if issubclass(member, base))
+        kind = kind_of(member)
+        if kind is None:
+            raise TypeError(f"gradloom.components.{name} is no component")
+        if member in _BASES.values():
+            continue
         yield Entry(
             kind=kind,
             type=keras.saving.get_registered_name(member),
             doc=_first_line(member),
-            parameters=_parameters(kind, member),
+            parameters=_parameters(kind, member) if inspect.isclass(member) else (),
             origin=f"gradloom.components.{name}",
         )
 
@@ -225,10 +259,10 @@ def _parameters(kind: str, member: type) -> tuple[Parameter, ...]:
     named = [p for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     parameters = [_parameter(p.name, p.default, docs.get(p.name, "")) for p in named]
     takes_more = any(p.kind is p.VAR_KEYWORD for p in signature)
-    if kind == "layer" and takes_more:
+    if kind in _BY_BASE and takes_more:
         known = {parameter.name for parameter in parameters}
         more = _BY_KEYWORDS.get(member.__name__, ()) if member.__module__.startswith("keras.") else ()
-        parameters.extend(parameter for parameter in (*more, *_LAYER_BASE) if parameter.name not in known)
+        parameters.extend(parameter for parameter in (*more, *_BY_BASE[kind]) if parameter.name not in known)
     return tuple(parameters)
 
 

@@ -1,7 +1,8 @@
 """Components from their descriptions: types through the catalogue alone, values by constructing."""
 
+import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,7 +18,10 @@ from gradloom.spec.paths import resolve_within
 from gradloom.trainer.library_messages import on_one_line
 from gradloom.v1 import spec_pb2
 
-_NO_CONSTRUCTOR_NAME: Final = frozenset({"initializer", "regularizer", "constraint", "activation", "dtype_policy"})
+_NO_CONSTRUCTOR_NAME: Final = frozenset(
+    {"initializer", "regularizer", "constraint", "activation", "dtype_policy", "gradient_transformation"}
+)
+_MAY_BE_FUNCTIONS: Final = frozenset({"activation", "loss"})
 
 
 def build_component(kind: str, component: spec_pb2.Component, field: str, data_roots: tuple[str, ...] = ()) -> Any:
@@ -45,7 +49,7 @@ def resolve(kind: str, name: str, field: str) -> Entry:
 
 
 def construct(entry: Entry, config: Mapping[str, Any], field: str, data_roots: tuple[str, ...] = ()) -> Any:
-    """Constructs an entry's object from Python values, nested components first.
+    """Constructs an entry's object from Python values, nested components first; a plain function is its own object.
 
     By arguments, not by `from_config`: that wants every key in some classes (Rescaling) and imports what it reads in
     others.
@@ -58,8 +62,11 @@ def construct(entry: Entry, config: Mapping[str, Any], field: str, data_roots: t
             hint = did_you_mean(key, entry.by_name)
             raise refusal(child(config_field, key), f"is not a parameter of {entry.type}{hint}")
         arguments[key] = _argument(value, parameter, child(config_field, key), data_roots)
+    found = _found(entry)
+    if entry.kind in _MAY_BE_FUNCTIONS and not inspect.isclass(found):
+        return found
     with refusing(field):
-        return _class_of(entry)(**arguments)
+        return found(**arguments)
 
 
 def _argument(value: Any, parameter: Parameter, field: str, data_roots: tuple[str, ...]) -> Any:
@@ -95,25 +102,19 @@ def _nested(kind: str, value: Any, field: str, data_roots: tuple[str, ...]) -> A
         if entry.kind == "activation":
             if config:
                 raise refusal(child(field, "config"), f"takes no config: {entry.type} is a plain function")
-            return _function(entry)
+            return _found(entry)
         if value.get("name") is not None:
             config["name"] = value["name"]
         return construct(entry, config, field, data_roots)
     if isinstance(value, str) and kind == "activation":
-        return _function(resolve(kind, value, field))
+        return _found(resolve(kind, value, field))
     if isinstance(value, str) and kind not in ("dtype_policy", "schedule"):
         return construct(resolve(kind, value, field), {}, field, data_roots)
     return value
 
 
-def _function(entry: Entry) -> Callable[..., Any]:
-    """A plain function, such as the activation relu: it is not called to be made."""
-    function: Callable[..., Any] = getattr(keras.activations, entry.type)
-    return function
-
-
-def _class_of(entry: Entry) -> Callable[..., Any]:
-    """The class, by the catalogue's own origin: `keras.layers.Dense` or `gradloom.components.LayerNormalization`."""
+def _found(entry: Entry) -> Any:
+    """The class or function, by the catalogue's own origin: `keras.layers.Dense`, `gradloom.components.Linear`."""
     package, *path = entry.origin.removeprefix("gradloom.").split(".")
     found: Any = {"keras": keras, "components": components}[package]
     for name in path:

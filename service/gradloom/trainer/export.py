@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gradloom.trainer.models import exported_model
 from gradloom.v1 import job_pb2, spec_pb2
 
 EXPORT_DIRECTORY: Final = "export"
@@ -55,7 +56,7 @@ def write_export(
     if spec_pb2.ExportSpec.SAVED_MODEL in formats:
         _write_saved_model(paths.saved_model, model)
     if spec_pb2.ExportSpec.KERAS in formats:
-        model.save(paths.keras_file)
+        exported_model(model).save(paths.keras_file)
 
 
 def _write_saved_model(path: Path, model: keras.Model) -> None:

@@ -61,9 +61,11 @@ def _deliver(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
         from gradloom.trainer import delivery, models, strategy
         from gradloom.v1 import spec_pb2
 
-        spec = attempt.assignment.resolved_spec.spec
+        resolved = attempt.assignment.resolved_spec
+        spec = resolved.spec
         strategy.configure(spec_pb2.ResolvedSpec.CPU, replicas=1)
-        model = models.build_model(spec, attempt.assignment.data_roots)
+        (trained_on,) = (data for data in resolved.data if data.source == "train")
+        model = models.build_model(spec, attempt.assignment.data_roots, lambda: trained_on.feature_shape)
         inputs = load_state(attempt.work / STATE_FILE, model)
         return delivery.deliver(attempt, spec, model, inputs, lambda: clean)
 

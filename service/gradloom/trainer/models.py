@@ -4,7 +4,7 @@ Everything is named, so that variable paths do not depend on what else the proce
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import keras
@@ -31,11 +31,34 @@ __all__ = [
 MAX_RECURSION: Final = 10_000
 
 
-def build_model(spec: spec_pb2.JobSpec, data_roots: Sequence[str] = ()) -> keras.Model:
+class BuiltModel(keras.Model):
+    """What is trained of a builder: a graph of one input, of the shape of the data, and the builder's model.
+
+    Attributes:
+        inner: The builder's own, by the same name; what a `.keras` file holds.
+    """
+
+    def __init__(self, inner: keras.Model, feature_shape: Sequence[int]):
+        # Precision is the process's policy by now: an input keeps what a weight would.
+        inputs = keras.Input(tuple(feature_shape), dtype=keras.config.dtype_policy().variable_dtype)
+        super().__init__(inputs, inner(inputs), name=inner.name)
+        self.inner = inner
+
+
+def build_model(
+    spec: spec_pb2.JobSpec,
+    data_roots: Sequence[str] = (),
+    feature_shape: Callable[[], Sequence[int]] | None = None,
+) -> keras.Model:
     """Builds the model of a spec, with its variables, from the spec's seed; call it under the strategy's scope.
 
     Sets the process's random seed, dtype policy and image data format, so that neither a `keras.json` on the machine
     nor what was built before changes the result. Raises InvalidRequestError with the field of what Keras refuses.
+
+    Args:
+        spec: Defaults are filled in.
+        data_roots: Where path parameters may point to.
+        feature_shape: Gives the shape of one training example's features; asked for a `builder` alone, which needs it.
     """
     spec = with_defaults(spec, seed=0)
     keras.config.set_dtype_policy("float32")
@@ -47,7 +70,21 @@ def build_model(spec: spec_pb2.JobSpec, data_roots: Sequence[str] = ()) -> keras
     sys.setrecursionlimit(max(sys.getrecursionlimit(), MAX_RECURSION))
     if spec.model.keras_config:
         return model_from_json(spec.model, tuple(data_roots))
+    if spec.model.HasField("builder"):
+        assert feature_shape is not None
+        return _model_from_builder(spec.model, tuple(data_roots), feature_shape())
     return _model_from_layers(spec.model, tuple(data_roots))
+
+
+def _model_from_builder(
+    model: spec_pb2.ModelSpec, data_roots: tuple[str, ...], feature_shape: Sequence[int]
+) -> BuiltModel:
+    field = "spec.model.builder"
+    entry = resolve("model", model.builder.type, child(field, "type"))
+    config = struct_to_config(model.builder.config, entry) | {"name": model.name}
+    inner = construct(entry, config, field, data_roots)
+    with refusing(field):
+        return BuiltModel(inner, feature_shape)
 
 
 def _model_from_layers(model: spec_pb2.ModelSpec, data_roots: tuple[str, ...]) -> keras.Model:
@@ -159,8 +196,14 @@ def variable_paths(model: keras.Model) -> list[tuple[str, Any]]:
     nested models may share a path, as far as Keras is concerned. Here a path starts with the name of the model's own
     layer.
     """
-    owners = {id(variable): layer for layer in model.layers for variable in layer.variables}
-    return [(_relative_path(model, owners.get(id(variable)), variable), variable) for variable in model.variables]
+    whole = exported_model(model)
+    owners = {id(variable): layer for layer in whole.layers for variable in layer.variables}
+    return [(_relative_path(whole, owners.get(id(variable)), variable), variable) for variable in model.variables]
+
+
+def exported_model(model: keras.Model) -> keras.Model:
+    """What a `.keras` file holds: the builder's own model where there is one, else the model itself."""
+    return model.inner if isinstance(model, BuiltModel) else model
 
 
 def _relative_path(model: keras.Model, layer: Any, variable: Any) -> str:

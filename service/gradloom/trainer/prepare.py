@@ -100,7 +100,8 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
         model = None
         with faults:
             with distribution.scope():
-                model = models.build_model(spec, given.data_roots)
+                # A builder waits for the data, whose shape it needs.
+                model = models.build_model(spec, given.data_roots, lambda: loading["train"].result().features.shape[1:])
             paths = models.variable_paths(model)
             assignment = assign_groups([path for path, variable in paths if variable.trainable], spec.variable_groups)
         sources = _gathered(loading, faults)

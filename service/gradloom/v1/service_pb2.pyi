@@ -198,6 +198,8 @@ class ComponentInfo(_message.Message):
         ACTIVATION: _ClassVar[ComponentInfo.Kind]
         DATASET: _ClassVar[ComponentInfo.Kind]
         DTYPE_POLICY: _ClassVar[ComponentInfo.Kind]
+        MODEL: _ClassVar[ComponentInfo.Kind]
+        GRADIENT_TRANSFORMATION: _ClassVar[ComponentInfo.Kind]
     KIND_UNSPECIFIED: ComponentInfo.Kind
     LAYER: ComponentInfo.Kind
     LOSS: ComponentInfo.Kind
@@ -210,6 +212,8 @@ class ComponentInfo(_message.Message):
     ACTIVATION: ComponentInfo.Kind
     DATASET: ComponentInfo.Kind
     DTYPE_POLICY: ComponentInfo.Kind
+    MODEL: ComponentInfo.Kind
+    GRADIENT_TRANSFORMATION: ComponentInfo.Kind
     TYPE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     DOC_FIELD_NUMBER: _ClassVar[int]

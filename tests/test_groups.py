@@ -10,8 +10,9 @@ import tensorflow as tf
 from gradloom.trainer import strategy
 from gradloom.trainer.batches import permutation
 from gradloom.trainer.datasets import Arrays
-from gradloom.trainer.groups import Group
+from gradloom.trainer.groups import Group, averages_in_place
 from gradloom.trainer.loop import Training
+from gradloom.trainer.step import NotFiniteError
 from gradloom.v1 import spec_pb2
 
 CHANCE = np.random.default_rng(3)
@@ -20,7 +21,7 @@ BATCH = 4
 SEED = 11
 
 
-def train(optimizers, epochs=1, clip_norm=None, constraint=None, regularizer=None, strategy_=None):
+def train(optimizers, epochs=1, clip_norm=None, constraint=None, regularizer=None, strategy_=None, validation=None):
     """Trains a linear model; `optimizers` holds (maker of the optimizer, group's options) for kernel and bias."""
     distribution = strategy_ or strategy.make_strategy(strategy.CPU, 1)
     with distribution.scope():
@@ -37,7 +38,7 @@ def train(optimizers, epochs=1, clip_norm=None, constraint=None, regularizer=Non
     options = spec_pb2.TrainingSpec(global_batch_size=BATCH, seed=SEED)
     if clip_norm is not None:
         options.clip_norm = clip_norm
-    training = Training(model, keras.losses.MeanSquaredError(), [], groups, options, ARRAYS, None, distribution)
+    training = Training(model, keras.losses.MeanSquaredError(), [], groups, options, ARRAYS, validation, distribution)
     scalars = [training.run_epoch(epoch) for epoch in range(1, epochs + 1)]
     return layer.kernel.numpy(), layer.bias.numpy(), scalars, training
 
@@ -140,3 +141,147 @@ def test_a_look_shows_norm_before_clipping_and_the_size_of_the_update():
     look = train([(sgd(0.1), {"clip_value": 0.3}), (sgd(0.1), {})])[3].snapshot().groups["kernel"]
     assert look.gradient_norm == pytest.approx(seen["norm"], rel=1e-4)
     assert look.update_ratio == pytest.approx(seen["ratio"], rel=1e-4)
+
+
+def test_rare_updates_apply_the_mean_of_the_last_gradients_and_schedules_count_them():
+    waiting = []
+
+    def update(step, kernel, bias, dk, db):
+        waiting.append(np.clip(dk, -0.3, 0.3))
+        if len(waiting) == 4:
+            applied = step // 4
+            kernel = kernel - 0.1 * 0.5 ** (applied / 2) * np.mean(waiting, axis=0)
+            waiting.clear()
+        return kernel, bias - 0.1 * db
+
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    # Three steps an epoch: what waits at an epoch's end goes on waiting.
+    trained = train([(sgd(schedule), {"update_every_steps": 4, "clip_value": 0.3}), (sgd(0.1), {})], epochs=3)
+    assert_same(trained, oracle(update, epochs=3))
+    assert trained[3].groups[0].optimizer.iterations.numpy() == 2
+
+
+def test_averages_are_validated_and_the_weights_trained_on():
+    averages = []
+
+    def update(step, kernel, bias, dk, db):
+        kernel, bias = kernel - 0.1 * dk, bias - 0.1 * db
+        averages.append(kernel if step == 0 else 0.8 * averages[-1] + 0.2 * kernel)
+        return kernel, bias
+
+    expected = oracle(update, epochs=2)
+    trained = train([(sgd(0.1), {"ema_momentum": 0.8}), (sgd(0.1), {})], epochs=2, validation=ARRAYS)
+    assert_same(trained, expected)
+    kernel, bias, scalars, training = trained
+    error = ARRAYS.features @ averages[-1] + bias - ARRAYS.labels
+    assert scalars[-1]["val_loss"] == pytest.approx(np.mean(error**2), rel=1e-5)
+    group, model = training.groups[0], training.model
+    with averages_in_place(training.groups):
+        np.testing.assert_allclose(model.trainable_variables[0].numpy(), averages[-1], rtol=1e-5)
+    np.testing.assert_array_equal(model.trainable_variables[0].numpy(), kernel)
+    assert "average/0" in group.saved_variables()
+
+
+def test_before_its_first_update_a_group_is_evaluated_as_it_is():
+    _, _, _, training = train([(sgd(0.1), {"ema_momentum": 0.8}), (sgd(0.1), {})], epochs=0)
+    kernel = training.model.trainable_variables[0]
+    kernel.assign(kernel + 1.0)
+    with averages_in_place(training.groups):
+        np.testing.assert_array_equal(kernel.numpy(), np.full((3, 1), 2.0))
+
+
+def test_an_optimizer_that_averages_is_validated_with_its_averages():
+    iterates = {"z": np.ones((3, 1)), "x": np.ones((3, 1)), "v": np.zeros((3, 1))}
+
+    def update(step, kernel, bias, dk, db):
+        # z takes the steps, x averages, the gradient is taken at y between them. Keras 3.15 finds the old x from the
+        # old y and the new z.
+        iterates["v"] = 0.999 * iterates["v"] + 0.001 * dk**2
+        iterates["z"] = iterates["z"] - 0.1 * dk / (np.sqrt(iterates["v"] / (1 - 0.999 ** (step + 1))) + 1e-8)
+        old = (kernel - 0.1 * iterates["z"]) / 0.9
+        iterates["x"] = old + (iterates["z"] - old) / (step + 1)
+        return 0.1 * iterates["z"] + 0.9 * iterates["x"], bias - 0.1 * db
+
+    def schedule_free():
+        return keras.optimizers.ScheduleFreeAdamW(0.1, warmup_steps=0, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+
+    expected = oracle(update, epochs=2)
+    trained = train([(schedule_free, {}), (sgd(0.1), {})], epochs=2)
+    assert_same(trained, expected)
+    with averages_in_place(trained[3].groups):
+        averaged = trained[3].model.trainable_variables[0].numpy()
+    np.testing.assert_allclose(averaged, iterates["x"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_group_is_frozen_until_its_epoch_regularizer_included():
+    def update(step, kernel, bias, dk, db):
+        penalty = 2 * 0.05 * kernel
+        return (kernel if step < 3 else kernel - 0.1 * (dk + penalty)), bias - 0.1 * db
+
+    seen = []
+
+    def with_penalty(step, kernel, bias, dk, db):
+        seen.append(0.05 * np.sum(kernel**2) if step >= 3 else 0.0)
+        return update(step, kernel, bias, dk, db)
+
+    expected = oracle(with_penalty, epochs=2)
+    second = expected[2][1] + np.average(seen[3:], weights=(4, 4, 2))
+    trained = train(
+        [(sgd(0.1), {"unfreeze_at_epoch": 2}), (sgd(0.1), {})], regularizer=keras.regularizers.L2(0.05), epochs=2
+    )
+    assert_same(trained, (*expected[:2], [expected[2][0], second]))
+    assert trained[3].groups[0].optimizer.iterations.numpy() == 3
+
+
+def test_a_transformation_comes_before_the_clipping():
+    def double(gradients, variables):
+        assert [variable.name for variable in variables] == ["kernel"]
+        return [2 * gradient for gradient in gradients]
+
+    def update(step, kernel, bias, dk, db):
+        return kernel - 0.1 * np.clip(2 * dk, -0.3, 0.3), bias - 0.1 * db
+
+    options = {"transformations": (double,), "clip_value": 0.3}
+    assert_same(train([(sgd(0.1), options), (sgd(0.1), {})]), oracle(update))
+
+
+def test_a_learning_rate_that_is_set_holds_from_the_next_step():
+    def update(step, kernel, bias, dk, db):
+        return kernel - (0.1 if step < 3 else 0.01) * dk, bias - 0.1 * db
+
+    _, _, scalars, training = train([(sgd(0.1), {}), (sgd(0.1), {})])
+    training.groups[0].set_learning_rate(0.01)
+    assert training.groups[0].learning_rate() == pytest.approx(0.01)
+    scalars.append(training.run_epoch(2))
+    kernel, bias = training.model.trainable_variables
+    assert_same((kernel.numpy(), bias.numpy(), scalars, training), oracle(update, epochs=2))
+
+
+def test_the_first_gradient_that_is_not_finite_ends_the_training_in_its_step():
+    def blow_up(gradients, variables):
+        return [gradient * 1e30 for gradient in gradients]
+
+    optimizers = [(sgd(1e30), {"transformations": (blow_up,)}), (sgd(0.1), {})]
+    # The weights leave the range of float32 in the first step, the gradients of the second are lost.
+    with pytest.raises(NotFiniteError, match=r"group 'kernel': its gradient, as the loss, is not finite at step 2$"):
+        train(optimizers, epochs=2)
+
+
+def test_frozen_batch_normalization_infers_until_it_is_trained():
+    distribution = strategy.make_strategy(strategy.CPU, 1)
+    with distribution.scope():
+        norm = keras.layers.BatchNormalization(momentum=0.5)
+        model = keras.Sequential([keras.Input((3,)), norm, keras.layers.Dense(1)], name="model")
+        groups = [
+            Group("norm", tuple(norm.trainable_variables), keras.optimizers.SGD(0.1), unfreeze_at_epoch=2),
+            Group("head", tuple(model.layers[-1].variables), keras.optimizers.SGD(0.1)),
+        ]
+    options = spec_pb2.TrainingSpec(global_batch_size=len(ARRAYS), seed=SEED)
+    training = Training(model, keras.losses.MeanSquaredError(), [], groups, options, ARRAYS, None, distribution)
+    kernel = model.layers[-1].kernel.numpy()
+    expected = np.mean((ARRAYS.features / np.sqrt(1 + norm.epsilon) @ kernel - ARRAYS.labels) ** 2)
+    assert training.run_epoch(1)["loss"] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_array_equal(norm.moving_mean, np.zeros(3))
+    assert norm.trainable
+    training.run_epoch(2)
+    np.testing.assert_allclose(norm.moving_mean, 0.5 * ARRAYS.features.mean(axis=0), rtol=1e-4)

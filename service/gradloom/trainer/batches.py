@@ -5,7 +5,7 @@ smaller; shares may differ by a row or more, and be empty. All row counts are st
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -98,9 +98,9 @@ def _rows(tensor: tf.Tensor, begin: tf.Tensor, rows: int) -> tf.Tensor:
 
 
 def run_on_shares(
-    strategy: tf.distribute.Strategy, replica_step: Callable[[Share], None], batch: Examples, stand_in: bool
-) -> None:
-    """Calls `replica_step` on every replica with its share of a global batch.
+    strategy: tf.distribute.Strategy, replica_step: Callable[[Share], Any], batch: Examples, stand_in: bool
+) -> tuple[Any, ...]:
+    """Calls `replica_step` on every replica with its share of a global batch; returns what each gives.
 
     Runs in cross-replica context. A replica without rows is called all the same, since all must meet in the all-reduce.
     With `stand_in` it gets the batch's first row to run on, and 0 as their number: some layers (an LSTM) fail on no
@@ -116,7 +116,7 @@ def run_on_shares(
 
     with tf.device(_HOST):
         shares = [share(begin, end) for begin, end in share_bounds(total, strategy.num_replicas_in_sync)]
-    strategy.run(lambda: replica_step(shares[replica_number()]))
+    return strategy.experimental_local_results(strategy.run(lambda: replica_step(shares[replica_number()])))
 
 
 def share_bounds(rows: int, replicas: int) -> list[tuple[int, int]]:

@@ -32,13 +32,14 @@ from gradloom.trainer import models
 from gradloom.trainer.batches import Batches, permutation
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.fitness import check_fit, check_model
-from gradloom.trainer.groups import Group, build_groups, squared_norm
+from gradloom.trainer.groups import Group, averages_in_place, build_groups, squared_norm
 from gradloom.trainer.interrupt import Interrupt
 from gradloom.trainer.live import GroupLook, LiveProgress
 from gradloom.trainer.losses import Objective
+from gradloom.trainer.normalization import synchronize_batch_normalization
 from gradloom.trainer.program import Program
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
-from gradloom.trainer.strategy import offset_seeds, synchronize_batch_normalization
+from gradloom.trainer.strategy import offset_seeds
 from gradloom.v1 import spec_pb2
 
 
@@ -74,25 +75,25 @@ class Training:
         self._steps_per_loop = options.steps_per_loop if options.HasField("steps_per_loop") else self.steps_per_epoch
 
         replicas = strategy.num_replicas_in_sync
-        trained = [variable for group in self._trained_groups for variable in group.variables]
+        trained = [variable for group in self.groups if group.optimizer for variable in group.variables]
         self._objective = Objective(model, loss, trained, replicas)
-        self.synchronized_layers = synchronize_batch_normalization(model) if replicas > 1 else []
+        synchronized = not options.HasField("synchronized_batch_normalization") or (
+            options.synchronized_batch_normalization
+        )
+        self.synchronized_layers = synchronize_batch_normalization(model) if synchronized and replicas > 1 else []
         if replicas > 1:
             offset_seeds(model, strategy)
             self._objective.settle_kinds(*self._examples_to_try(train))
         with strategy.scope():
             self._tally = Tally(metrics)
-        self._step = TrainingStep(
-            self._objective,
-            self._trained_groups,
-            options.clip_norm if options.HasField("clip_norm") else None,
-            self._tally,
-        )
+        self._clip_norm = options.clip_norm if options.HasField("clip_norm") else None
+        # By the groups that are trained: which ones depends on the epoch.
+        self._steps: dict[tuple[Group, ...], TrainingStep] = {}
+        self._step = self._step_of(1)
         self._interrupt = Interrupt()
         self._program = self.program_class(
             model,
             strategy,
-            self._step,
             EvaluationStep(self._objective, self._tally),
             self._train,
             self._interrupt,
@@ -135,9 +136,11 @@ class Training:
             check_fit(validation, "spec.data.validation", model, loss, metrics)
         return cls(model, loss, metrics, groups, spec.training, train, validation, strategy)
 
-    @property
-    def _trained_groups(self) -> list[Group]:
-        return [group for group in self.groups if group.optimizer is not None]
+    def _step_of(self, epoch: int) -> TrainingStep:
+        groups = tuple(group for group in self.groups if group.is_trained(epoch))
+        if groups not in self._steps:
+            self._steps[groups] = TrainingStep(self._objective, groups, self._clip_norm, self._tally)
+        return self._steps[groups]
 
     def _examples_to_try(self, train: Arrays) -> tuple[tf.Tensor, tf.Tensor]:
         rows = np.arange(min(max(self._train.size, 3), 64)) % len(train)
@@ -150,8 +153,10 @@ class Training:
 
         Raises:
             StopRequested: As asked.
+            NotFiniteError: The loss or a gradient was not finite in a step, which was the last one.
         """
         self._live = replace(self._live, epoch=epoch)
+        self._step = self._step_of(epoch)
         self._tally.reset()
         self._training_since = time.monotonic()
         try:
@@ -162,7 +167,8 @@ class Training:
         scalars = self._tally.scalars(self._train.count)
         self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
         if self._validation is not None:
-            scalars |= self._evaluate(self._validation, "val_")
+            with averages_in_place(self.groups):
+                scalars |= self._evaluate(self._validation, "val_")
             self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
         return scalars
 
@@ -180,25 +186,25 @@ class Training:
         if self._train.rest:
             self._interrupt.check()
             weights = self._weights()
-            self._program.train_rest(order)
+            self._program.train_rest(self._step, order)
             self._look(weights, position + 1)
 
     def _advance(self, order: tf.Tensor, position: int, end: int, look: bool) -> int:
         weights = self._weights() if look else None
-        reached = self._program.train(order, position, end, look)
+        reached = self._program.train(self._step, order, position, end, look)
         if weights is not None and reached > position:
             self._look(weights, reached)
         return reached
 
     def _weights(self) -> list[list[tf.Tensor]]:
         """The trained variables by group. An update in the graph leaves a value alone that is still held here."""
-        return [[tf.convert_to_tensor(variable) for variable in group.variables] for group in self._trained_groups]
+        return [[tf.convert_to_tensor(variable) for variable in group.variables] for group in self._step.groups]
 
     def _look(self, before: Sequence[Sequence[tf.Tensor]], steps: int) -> None:
         """Puts the results so far, and what the step since `before` did, where `snapshot` finds them."""
         norms = self._step.gradient_norms()
         groups = {}
-        for group, old, new in zip(self._trained_groups, before, self._weights(), strict=True):
+        for group, old, new in zip(self._step.groups, before, self._weights(), strict=True):
             size = float(squared_norm(old))
             change = float(squared_norm([after - earlier for after, earlier in zip(new, old, strict=True)]))
             groups[group.name] = GroupLook(
@@ -220,7 +226,8 @@ class Training:
         Raises:
             StopRequested: As asked.
         """
-        scalars = self._evaluate(Batches(arrays, self._train.size), prefix)
+        with averages_in_place(self.groups):
+            scalars = self._evaluate(Batches(arrays, self._train.size), prefix)
         self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
         return scalars
 

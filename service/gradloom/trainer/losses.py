@@ -89,11 +89,13 @@ class Objective:
         self._loss_kind: Kind | None = None
         self._entry_kinds: dict[bool, list[Kind]] = {}
 
-    def __call__(self, share: Share, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(
+        self, share: Share, training: bool, trained: Sequence[keras.Variable] | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns this replica's share of the loss of a global batch, and the model's outputs.
 
         Takes the examples with a static number of rows. The share of the loss is a scalar; the sum over the replicas is
-        the loss.
+        the loss. Of the regularizers those of the variables `trained` count, by default of all that are ever trained.
         """
         rows, total = share.rows, share.total
         outputs, entries = self._ledger.collect(lambda: self.model(share.examples.features, training=training))
@@ -101,7 +103,7 @@ class Objective:
         kinds = self._entry_kinds.get(training, [Kind.MEAN] * len(entries))
         for entry, kind in zip(entries, kinds, strict=True):
             loss += tf.cast(_part(entry.value, kind, rows, total), loss.dtype)
-        for variable in self._regularized:
+        for variable in self._regularized if trained is None else [one for one in trained if one.regularizer]:
             loss += tf.cast(variable.regularizer(variable), loss.dtype) / self._replicas
         return loss, outputs
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gradloom.trainer.batches import Batches, Examples, Share, gather, in_order, run_on_shares
 from gradloom.trainer.interrupt import Interrupt
+from gradloom.trainer.normalization import frozen_at_rest
 from gradloom.trainer.step import EvaluationStep, TrainingStep
 
 
@@ -22,7 +23,6 @@ class Program:
     Args:
         model: Says what type its input has.
         strategy: Whose replicas share each batch.
-        step: Trains on a share.
         evaluation_step: Evaluates a share.
         train: What is trained on.
         interrupt: Ends a run between two steps.
@@ -33,7 +33,6 @@ class Program:
         self,
         model: keras.Model,
         strategy: tf.distribute.Strategy,
-        step: TrainingStep,
         evaluation_step: EvaluationStep,
         train: Batches,
         interrupt: Interrupt,
@@ -41,59 +40,89 @@ class Program:
     ):
         self._model = model
         self._strategy = strategy
-        self._step = step
         self._evaluation_step = evaluation_step
         self._data = train
         self._interrupt = interrupt
         self._stand_in = stand_in
         with tf.device("CPU:0"):
             self.global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
-        self._steps_function = tf.function(self._steps, autograph=False)
-        self._rest_function = tf.function(self._rest, autograph=False)
+        # By training step: there is one for each set of groups that is trained in some epoch.
+        self._steps_functions: dict[TrainingStep, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {}
+        self._rest_functions: dict[TrainingStep, Callable[..., tf.Tensor]] = {}
         self._pass_functions: dict[tuple[Any, ...], Callable[..., tf.Tensor]] = {}
 
-    def train(self, order: tf.Tensor, begin: int, end: int, look: bool) -> int:
+    def train(self, step: TrainingStep, order: tf.Tensor, begin: int, end: int, look: bool) -> int:
         """Trains on full batches [begin, end) of a pass, fewer when interrupted; returns the one it came to.
 
         With `look`, each step keeps what the look after it tells.
-        """
-        return int(self._steps_function(order, tf.constant(begin), tf.constant(end), tf.constant(look)))
 
-    def train_rest(self, order: tf.Tensor) -> None:
-        """Trains on the last, smaller batch of a pass."""
-        self._rest_function(order)
+        Raises:
+            NotFiniteError: The loss or a gradient was not finite in the last of the steps.
+        """
+        if step not in self._steps_functions:
+            self._steps_functions[step] = tf.function(partial(self._steps, step), autograph=False)
+        reached, finite = self._steps_functions[step](order, tf.constant(begin), tf.constant(end), tf.constant(look))
+        step.raise_unless(finite.numpy(), int(self.global_step))
+        return int(reached)
+
+    def train_rest(self, step: TrainingStep, order: tf.Tensor) -> None:
+        """Trains on the last, smaller batch of a pass; raises as `train` does."""
+        if step not in self._rest_functions:
+            self._rest_functions[step] = tf.function(partial(self._rest, step), autograph=False)
+        step.raise_unless(self._rest_functions[step](order).numpy(), int(self.global_step))
 
     def evaluate(self, batches: Batches, rows: int, begin: int, end: int) -> int:
         """Evaluates batches [begin, end) of `rows` examples, fewer when interrupted; returns the one it came to."""
         run = self._pass_function(batches, rows)
         return int(run(*batches.examples, tf.constant(begin), tf.constant(end)))
 
-    def _steps(self, order: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, look: tf.Tensor) -> tf.Tensor:
-        def go_on(position: tf.Tensor) -> tf.Tensor:
-            return tf.logical_and(position < end, tf.logical_not(self._interrupt.pending))
+    def _steps(
+        self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, look: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        def go_on(position: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
+            return (position < end) & ~self._interrupt.pending & tf.reduce_all(finite)
 
-        def step(position: tf.Tensor) -> tf.Tensor:
-            self._train_batch(order, position * self._data.size, self._data.size, look)
-            return position + 1
+        def train_batch(position: tf.Tensor, finite: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            finite = self._train_batch(step, order, position * self._data.size, self._data.size, look)
+            return position + 1, finite
 
-        return tf.while_loop(go_on, step, [begin])[0]
+        return tf.while_loop(go_on, train_batch, (begin, tf.ones([1 + len(step.groups)], tf.bool)))
 
-    def _rest(self, order: tf.Tensor) -> None:
-        self._train_batch(order, tf.constant(self._data.full * self._data.size), self._data.rest, tf.constant(True))
+    def _rest(self, step: TrainingStep, order: tf.Tensor) -> tf.Tensor:
+        begin = tf.constant(self._data.full * self._data.size)
+        return self._train_batch(step, order, begin, self._data.rest, tf.constant(True))
 
-    def _train_batch(self, order: tf.Tensor, begin: tf.Tensor, rows: int, look: tf.Tensor) -> None:
-        self._run_on_shares(lambda share: self._step(share, look), self._batch(order, begin, rows))
+    def _train_batch(
+        self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, rows: int, look: tf.Tensor
+    ) -> tf.Tensor:
+        with frozen_at_rest(self._model, step.variables):
+            finite, *_ = self._run_on_shares(lambda share: step(share, look), self._batch(order, begin, rows))
+        for group in step.groups:
+            if group.waiting is not None:
+                self._apply_if(group.waiting.is_due(), group.apply_mean)
         self.global_step.assign_add(1)
+        return finite
+
+    def _apply_if(self, condition: tf.Tensor, update: Callable[[], None]) -> None:
+        """Runs an update on every replica where it is due; a cond within `strategy.run` could not reduce."""
+
+        def apply() -> tf.Tensor:
+            self._strategy.run(update)
+            return tf.constant(True)
+
+        tf.cond(condition, apply, lambda: tf.constant(False))
 
     def _batch(self, order: tf.Tensor, begin: tf.Tensor, rows: int) -> Examples:
         return gather(self._data.examples, order, begin, rows)
 
-    def _run_on_shares(self, replica_step: Callable[[Share], None], examples: Examples) -> None:
-        def as_the_model_takes_it(share: Share) -> None:
-            features = tf.cast(share.examples.features, self._model.inputs[0].dtype)
-            replica_step(share._replace(examples=share.examples._replace(features=features)))
+    def _run_on_shares(self, replica_step: Callable[[Share], Any], examples: Examples) -> tuple[Any, ...]:
+        """What `replica_step` gives on each replica."""
 
-        run_on_shares(self._strategy, as_the_model_takes_it, examples, self._stand_in)
+        def as_the_model_takes_it(share: Share) -> Any:
+            features = tf.cast(share.examples.features, self._model.inputs[0].dtype)
+            return replica_step(share._replace(examples=share.examples._replace(features=features)))
+
+        return run_on_shares(self._strategy, as_the_model_takes_it, examples, self._stand_in)
 
     def _pass_function(self, batches: Batches, rows: int) -> Callable[..., tf.Tensor]:
         """`_pass` in the graph for batches of `rows` examples; validation and test share it."""

@@ -6,8 +6,10 @@ have fewer rows than the others, or none.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gradloom.trainer.batches import Share, replica_number
@@ -57,50 +59,101 @@ class Tally:
         return scalars
 
 
+class NotFiniteError(Exception):
+    """The loss or a reduced gradient is infinite or not a number; what follows would be worth nothing.
+
+    Attributes:
+        step: The update, from 1, that was the first.
+        what: What broke: the first group in the spec's order whose gradient is not finite, else the loss.
+    """
+
+    def __init__(self, step: int, what: str):
+        self.step = step
+        self.what = what
+        super().__init__(f"{what} is not finite at step {step}")
+
+
+class Backward(NamedTuple):
+    """What the forward and backward passes on a batch, or on a part of it, give: shares of replicas, or their sums."""
+
+    loss: tf.Tensor
+    gradients: list[tf.Tensor]
+    """By trained variable; dense."""
+
+
 class TrainingStep:
-    """One update of every group from one global batch; runs in replica context.
+    """One update of the groups that are trained, from one global batch; runs in replica context.
 
     One gradient call over all trained variables and one all-reduce; then, on the reduced gradients, the clipping over
-    all groups, each group's own clipping, its optimizer and its constraints.
+    all groups, each group's transformations and clipping, its optimizer and its constraints. The parts are methods of
+    their own, because what depends on a condition runs in another `strategy.run` (`program.py`).
     """
 
     def __init__(self, objective: Objective, groups: Sequence[Group], clip_norm: float | None, tally: Tally):
+        self.groups = tuple(groups)
         self._objective = objective
-        self._groups = [group for group in groups if group.optimizer is not None]
         self._clip_norm = clip_norm
         self._tally = tally
-        self._variables = [variable.value for group in self._groups for variable in group.variables]
+        self.variables = tuple(variable for group in self.groups for variable in group.variables)
+        self._watched = [variable.value for variable in self.variables]
         # Squared norms of the reduced gradients by group, as of the last step that was told to look.
-        self._squared_norms = tf.Variable(tf.zeros([len(self._groups)], tf.float32), trainable=False, name="norms")
+        self._squared_norms = tf.Variable(tf.zeros([len(self.groups)], tf.float32), trainable=False, name="norms")
 
-    def __call__(self, share: Share, look: tf.Tensor) -> None:
-        """Trains on this replica's share of a batch; keeps the gradient norms if `look`."""
+    def __call__(self, share: Share, look: tf.Tensor) -> tf.Tensor:
+        """Trains on this replica's share of a batch; returns what `update` does."""
+        return self.update(self.reduce(self.backward(share)), look)
+
+    def backward(self, share: Share) -> Backward:
+        """This replica's share of the loss and its gradients; counts the share in the tally."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._variables)
-            loss, outputs = self._objective(share, training=True)
-        gradients = self._reduce(tape.gradient(loss, self._variables))
+            tape.watch(self._watched)
+            loss, outputs = self._objective(share, training=True, trained=self.variables)
         self._tally.add(loss, share, outputs)
-        by_group = self._split(gradients)
+        gradients = [
+            # A variable that the loss does not reach has a gradient of 0.
+            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+            for gradient, variable in zip(tape.gradient(loss, self._watched), self._watched, strict=True)
+        ]
+        return Backward(loss, gradients)
+
+    def reduce(self, backward: Backward) -> Backward:
+        """The sums over the replicas, in one call."""
+        # The loss goes with the gradients as one of them: one data type a call.
+        kind = backward.gradients[0].dtype if backward.gradients else backward.loss.dtype
+        loss, *gradients = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, [tf.cast(backward.loss, kind), *backward.gradients]
+        )
+        return Backward(loss, gradients)
+
+    def update(self, reduced: Backward, look: tf.Tensor) -> tf.Tensor:
+        """Applies the reduced gradients, or adds them to those that wait; keeps their norms if `look`.
+
+        Returns bool [1 + groups]: whether the loss and each group's gradient are finite.
+        """
+        by_group = self._split(reduced.gradients)
+        finite = self._finite(reduced.loss, by_group)
         self._keep_norms(by_group, look)
         if self._clip_norm is not None:
-            by_group = self._split(clip_together(gradients, self._clip_norm))
-        for group, own in zip(self._groups, by_group, strict=True):
-            group.apply(group.clipped(own))
+            by_group = self._split(clip_together(reduced.gradients, self._clip_norm))
+        for group, own in zip(self.groups, by_group, strict=True):
+            prepared = group.prepared(own)
+            if group.waiting is None:
+                group.apply(prepared)
+            else:
+                group.waiting.add(prepared)
+        return finite
 
-    def _reduce(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> list[tf.Tensor]:
-        """The sums over the replicas, in one call; a variable that the loss does not reach has a gradient of 0."""
-        dense = [
-            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
-            for gradient, variable in zip(gradients, self._variables, strict=True)
-        ]
-        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, dense)
+    def _finite(self, loss: tf.Tensor, by_group: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
+        # A sum is finite when everything in it is; the other way round it takes values at the end of the range.
+        sums = [tf.add_n([tf.reduce_sum(gradient) for gradient in own]) for own in by_group]
+        return tf.math.is_finite(tf.stack([tf.cast(one, loss.dtype) for one in (loss, *sums)]))
 
     def _split(self, gradients: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:
         rest = iter(gradients)
-        return [[next(rest) for _ in group.variables] for group in self._groups]
+        return [[next(rest) for _ in group.variables] for group in self.groups]
 
     def _keep_norms(self, by_group: Sequence[Sequence[tf.Tensor]], look: tf.Tensor) -> None:
-        if replica_number() != 0:
+        if replica_number() != 0 or not by_group:
             return
 
         def keep() -> tf.Tensor:
@@ -114,7 +167,16 @@ class TrainingStep:
     def gradient_norms(self) -> dict[str, float]:
         """The L2 norm of each group's reduced gradient before any clipping, at the last look."""
         norms = tf.sqrt(self._squared_norms).numpy()
-        return {group.name: float(norm) for group, norm in zip(self._groups, norms, strict=True)}
+        return {group.name: float(norm) for group, norm in zip(self.groups, norms, strict=True)}
+
+    def raise_unless(self, finite: np.ndarray, step: int) -> None:
+        """Raises NotFiniteError unless all that `update` looked at in a step is finite."""
+        loss, *gradients = finite
+        for group, is_finite in zip(self.groups, gradients, strict=True):
+            if not is_finite:
+                raise NotFiniteError(step, f"group {group.name!r}: its gradient" + ("" if loss else ", as the loss,"))
+        if not loss:
+            raise NotFiniteError(step, "the loss")
 
 
 class EvaluationStep:

@@ -83,22 +83,6 @@ def make_strategy(device_kind: int, replicas: int) -> tf.distribute.Strategy:
     )
 
 
-def synchronize_batch_normalization(model: keras.Model) -> list[str]:
-    """Makes every BatchNormalization of the model, nested ones too, use the statistics of the whole global batch.
-
-    Returns the paths of the layers. Without it each replica would normalise by its own share, and the number of
-    replicas would change the result.
-    """
-    found = [
-        layer
-        for layer in model._flatten_layers(include_self=False)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    for layer in found:
-        layer.synchronized = True
-    return [layer.path for layer in found]
-
-
 def offset_seeds(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
     """Gives the random layers of each replica numbers of their own; call once, after the model is built.
 

@@ -111,7 +111,12 @@ async def api_server(
     training = TrainingServicer(
         store,
         offload,
-        Creation(catalogue, [str(root) for root in data_roots], OwnedDevices(gpus=0, cpu_slots=1)),
+        Creation(
+            catalogue,
+            [str(root) for root in data_roots],
+            OwnedDevices(gpus=0, cpu_slots=1),
+            store.find_initial_weights,
+        ),
         Validator(data_roots, (), 5.0, validator),
         catalogue,
         instruments,

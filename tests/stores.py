@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
-from gradloom.jobs.records import AttemptOutcome, AttemptRow
+from gradloom.jobs.records import AttemptOutcome, AttemptRow, CheckpointOutcome
 from gradloom.jobs.store import Store
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -59,6 +59,15 @@ def completed(number: int) -> attempt_pb2.FinishAttemptRequest:
     )
 
 
+def a_checkpoint(step: int, **fields: object) -> attempt_pb2.Checkpoint:
+    """As a trainer tells it; the digest follows from the step."""
+    checkpoint = attempt_pb2.Checkpoint(
+        path=f"checkpoints/{step}.ckpt", global_step=step, epoch=1 + step // 100, size_bytes=1000, sha256=f"{step:064x}"
+    )
+    checkpoint.MergeFrom(attempt_pb2.Checkpoint(**fields))  # type: ignore[arg-type]
+    return checkpoint
+
+
 def outcome(reason: int = job_pb2.Job.COMPLETED, **observed: object) -> AttemptOutcome:
     return AttemptOutcome(reason, f"ended for reason {reason}", **observed)  # type: ignore[arg-type]
 
@@ -76,7 +85,10 @@ class Desk:
         return after(self.seconds)
 
     def create(self, job_id: str, project: str = "default", **resources: int) -> job_pb2.Job:
-        return self.store.create_job(name_of(job_id, project), a_job(**resources), None, "", self.now())
+        return self.submit(job_id, a_job(**resources), project)
+
+    def submit(self, job_id: str, job: job_pb2.Job, project: str = "default") -> job_pb2.Job:
+        return self.store.create_job(name_of(job_id, project), job, None, "", self.now())
 
     def cancel(self, job_id: str) -> job_pb2.Job:
         return self.store.cancel_job(name_of(job_id), None, "", self.now())
@@ -97,6 +109,15 @@ class Desk:
 
     def end(self, attempt: AttemptRow, how: AttemptOutcome, next_state: int) -> job_pb2.Job:
         return self.store.end_attempt(attempt.uid, attempt.number, how, next_state, self.now())
+
+    def save(self, attempt: AttemptRow, step: int, **fields: object) -> CheckpointOutcome:
+        """Puts a checkpoint on record."""
+        return self.store.record_checkpoint(attempt.uid, attempt.number, a_checkpoint(step, **fields), self.now())
+
+    def again(self, attempt: AttemptRow, reason: int = job_pb2.Job.KILLED_BY_SIGNAL) -> AttemptRow:
+        """Ends an attempt and starts the next one."""
+        self.end(attempt, outcome(reason), job_pb2.Job.QUEUED)
+        return self.claim(attempt.uid)
 
     def succeed(self, attempt: AttemptRow) -> job_pb2.Job:
         self.store.finish_attempt(attempt.uid, attempt.number, completed(attempt.number), self.now())

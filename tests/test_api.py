@@ -63,9 +63,13 @@ async def test_every_fault_of_a_request_is_told_at_once(api: Api) -> None:
     job = digits_job()
     job.spec.loss.type = "MeanSquaredErorr"
     job.spec.training.epochs = 0
+    job.spec.model.initial_weights.job = "never-created"
     refused = await refusal(api.stub.CreateJob(create(job=job, job_id="Not-An-Id", parent="project/x", request_id="1")))
     assert (refused.code, refused.reason) == (Code.INVALID_ARGUMENT, "INVALID_REQUEST")
-    assert set(refused.fields) == {"parent", "request_id", "job_id", "spec.loss.type", "spec.training.epochs"}
+    of_the_request, of_the_spec = {"parent", "request_id", "job_id"}, {"loss.type", "training.epochs"}
+    assert set(refused.fields) == of_the_request | {
+        f"spec.{field}" for field in of_the_spec | {"model.initial_weights.job"}
+    }
     assert not (await api.stub.ListJobs(service_pb2.ListJobsRequest())).jobs
 
 

@@ -7,11 +7,15 @@ import grpc
 import pytest
 
 from gradloom.attempt.v1 import attempt_pb2
+from gradloom.job import JobName
+from gradloom.jobs.records import AttemptRow
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.api_server import BEARER, Api, api_server, now, refusal
+from tests.stores import a_checkpoint, a_job
 
 Code = grpc.StatusCode
 Job = job_pb2.Job
+Metadata = tuple[tuple[str, str], ...]
 
 
 @pytest.fixture
@@ -24,6 +28,7 @@ CALLS = {
     "GetAssignment": attempt_pb2.GetAssignmentRequest(),
     "RecordResolvedSpec": attempt_pb2.RecordResolvedSpecRequest(resolved_spec=spec_pb2.ResolvedSpec(replicas=1)),
     "Report": attempt_pb2.ReportRequest(beat=1),
+    "RecordCheckpoint": attempt_pb2.RecordCheckpointRequest(checkpoint=a_checkpoint(30)),
     "FinishAttempt": attempt_pb2.FinishAttemptRequest(reason=Job.TRAINER_RAISED),
 }
 
@@ -92,6 +97,61 @@ async def test_a_report_moves_the_job_and_is_answered_with_go_on_until_a_cancel(
     request.beat = 2
     answer = await api.attempt_stub.Report(request, metadata=BEARER)
     assert answer.directive == attempt_pb2.ReportResponse.STOP
+
+
+async def save(api: Api, attempt: AttemptRow, step: int, metadata: Metadata = BEARER) -> Path:
+    """Writes a file and puts it on record as a checkpoint, as a trainer does."""
+    checkpoint = a_checkpoint(step)
+    path = attempt.directory / checkpoint.path
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    request = attempt_pb2.RecordCheckpointRequest(checkpoint=checkpoint, save_seconds=0.2)
+    for _ in range(2):  # The answer to the first one was lost.
+        await api.attempt_stub.RecordCheckpoint(request, metadata=metadata)
+    return path
+
+
+async def test_a_later_attempt_is_told_of_the_checkpoints_on_record_newest_first(api: Api) -> None:
+    name = api.create()
+    first = api.claim(name)
+    paths = [await save(api, first, step) for step in (10, 20)]
+    api.end(first, Job.TRAINER_LOST, Job.QUEUED)
+    second = api.claim(name, "second token")
+    metadata = (("authorization", "Bearer second token"),)
+    told = await api.attempt_stub.GetAssignment(attempt_pb2.GetAssignmentRequest(), metadata=metadata)
+    wanted = [
+        a_checkpoint(step, attempt=1, path=str(path), job=str(name))
+        for step, path in reversed(list(zip((10, 20), paths, strict=True)))
+    ]
+    assert list(told.checkpoints) == wanted
+    await save(api, second, 30, metadata)
+    told = await api.attempt_stub.GetAssignment(attempt_pb2.GetAssignmentRequest(), metadata=metadata)
+    assert [checkpoint.global_step for checkpoint in told.checkpoints] == [20], "its own are none to go on from"
+    assert [path.exists() for path in paths] == [False, True]
+
+
+async def test_only_the_files_of_checkpoints_that_are_replaced_are_removed(api: Api) -> None:
+    attempt = api.claim(api.create())
+    paths = [await save(api, attempt, step) for step in (10, 20, 30, 40)]
+    assert [path.exists() for path in paths] == [False, False, True, True]
+    value = api.instruments.registry.get_sample_value
+    labels = {"project": "default", "job_id": "digits"}
+    assert value("gradloom_checkpoint_save_seconds_count", labels) == 4
+    assert value("gradloom_checkpoint_bytes", labels) == 1000
+
+
+async def test_a_job_is_given_the_checkpoint_that_it_starts_with(api: Api) -> None:
+    source = api.claim(api.create("source"), "token of the source")
+    path = await save(api, source, 10, (("authorization", "Bearer token of the source"),))
+    job = a_job()
+    job.spec.model.initial_weights.job = "source"
+    name = JobName("default", "digits")
+    api.store.create_job(name, job, None, "", now())
+    api.claim(name)
+    told = await api.attempt_stub.GetAssignment(attempt_pb2.GetAssignmentRequest(), metadata=BEARER)
+    wanted = a_checkpoint(10, attempt=1, path=str(path), job="projects/default/jobs/source")
+    assert told.initial_weights == wanted
+    assert list(told.checkpoints) == []
 
 
 async def test_the_first_finish_stands(api: Api) -> None:

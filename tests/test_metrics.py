@@ -21,6 +21,8 @@ PER_JOB = {
     "gradloom_job_learning_rate",
     "gradloom_job_gradient_norm",
     "gradloom_job_update_ratio",
+    "gradloom_checkpoint_save_seconds",
+    "gradloom_checkpoint_bytes",
     "gradloom_trainer_heartbeat_age_seconds",
 }
 
@@ -55,12 +57,18 @@ def report(beat: int, *, steps: int = 10, step: int = 10) -> attempt_pb2.ReportR
     )
 
 
+def saved(seconds: float, size_bytes: int) -> attempt_pb2.RecordCheckpointRequest:
+    checkpoint = attempt_pb2.Checkpoint(size_bytes=size_bytes)
+    return attempt_pb2.RecordCheckpointRequest(checkpoint=checkpoint, save_seconds=seconds)
+
+
 def lived(instruments: Instruments) -> None:
     """One of everything."""
     instruments.job_created()
     instruments.job_claimed(0.2)
     instruments.attempt_reached("assigned", 0.1)
     instruments.attempt_reported(NAME, 1, report(1))
+    instruments.checkpoint_recorded(NAME, saved(0.2, 1000))
     instruments.rpc_handled("gradloom.v1.TrainingService", "GetJob", "OK", 0.001)
     instruments.observe_server(lambda: {job_pb2.Job.QUEUED: 4}, lambda: {"free": 1, "claimed": 0})
     instruments.attempt_ended(job_pb2.Job.COMPLETED)
@@ -137,6 +145,18 @@ def test_each_step_counts_once_in_the_histogram(instruments: Instruments) -> Non
     assert value("gradloom_step_seconds_sum") == pytest.approx(4.5)
     assert value("gradloom_step_seconds_bucket", {"le": "0.0025"}) == 0
     assert value("gradloom_step_seconds_bucket", {"le": "0.005"}) == 1500
+
+
+def test_what_checkpoints_cost_is_told_by_job(instruments: Instruments) -> None:
+    value = instruments.registry.get_sample_value
+    instruments.attempt_reported(NAME, 1, report(1))
+    assert value("gradloom_checkpoint_save_seconds_count", LABELS) is None
+    for seconds, size in ((0.2, 1000), (3.0, 2000)):
+        instruments.checkpoint_recorded(NAME, saved(seconds, size))
+    assert value("gradloom_checkpoint_save_seconds_sum", LABELS) == pytest.approx(3.2)
+    assert value("gradloom_checkpoint_save_seconds_bucket", LABELS | {"le": "0.25"}) == 1
+    assert value("gradloom_checkpoint_save_seconds_count", LABELS) == 2
+    assert value("gradloom_checkpoint_bytes", LABELS) == 2000
 
 
 def test_a_heartbeat_ages_until_the_counter_moves(instruments: Instruments, clock: Clock) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 import gradloom
 from gradloom.jobs import migrations, schema
 from gradloom.jobs.store import Store
+from gradloom.v1.job_pb2 import Attempt, Job
 from tests.stores import STORES, Desk, name_of, sqlite_url
 
 
@@ -63,6 +65,23 @@ def test_every_revision_can_be_undone(tmp_path):
     store = Store.open(sqlite_url(tmp_path))
     Desk(store).create("one")
     assert store.get_job(name_of("one")).attempt_count == 0
+    store.close()
+
+
+def test_a_database_of_the_first_revision_is_taken_over_with_its_jobs(tmp_path):
+    store = Store.open(sqlite_url(tmp_path))
+    attempt = Desk(store).run("one")
+    store.close()
+    engine = sa.create_engine(sqlite_url(tmp_path))
+    with engine.begin() as connection:
+        configuration = migrations.configuration()
+        configuration.attributes["connection"] = connection
+        command.downgrade(configuration, "0001")
+    engine.dispose()
+    store = Store.open(sqlite_url(tmp_path))
+    assert store.live_attempts() == [replace(attempt, state=Attempt.RUNNING, job_state=Job.RUNNING, beat=1)]
+    Desk(store).save(attempt, 30)
+    assert store.get_job(name_of("one")).progress.checkpoint_step == 30
     store.close()
 
 

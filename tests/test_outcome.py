@@ -32,6 +32,7 @@ ROW = AttemptRow(
     max_attempts=3,
     counted_attempts=0,
     uncounted_attempts=0,
+    advanced=False,
     queued_time=NOON,
     start_time=NOON,
 )
@@ -91,6 +92,12 @@ def exited(**record: Any) -> Ended:
         ({"counted_attempts": 2}, exited(exit_code=1), Job.TRAINER_EXITED, Job.FAILED),
         ({"counted_attempts": 2}, Lost(), Job.TRAINER_LOST, Job.QUEUED),
         ({"uncounted_attempts": MAX_UNCOUNTED_ATTEMPTS - 1}, Lost(), Job.TRAINER_LOST, Job.FAILED),
+        (
+            {"uncounted_attempts": MAX_UNCOUNTED_ATTEMPTS - 1, "advanced": True},
+            Lost(),
+            Job.TRAINER_LOST,
+            Job.QUEUED,
+        ),
         ({"uncounted_attempts": MAX_UNCOUNTED_ATTEMPTS - 1}, exited(exit_code=1), Job.TRAINER_EXITED, Job.QUEUED),
     ],
 )

@@ -269,6 +269,44 @@ def test_what_a_failed_attempt_left_half_done_is_removed_and_its_log_stays(world
     assert sorted(path.name for path in world.directory("a").path.iterdir()) == ["log", "supervisor"]
 
 
+LEAVE_FILES = """
+place = os.path.join(request['attempt_directory'], 'checkpoints')
+os.makedirs(place)
+[open(os.path.join(place, name), 'w').close() for name in ('10.ckpt', '20.ckpt')]
+time.sleep(600)
+"""
+
+
+def checkpoint_files(world: World) -> list[str]:
+    return sorted(str(path.relative_to(path.parents[2])) for path in world.root.glob("artifacts/*/*/checkpoints/*"))
+
+
+@pytest.mark.parametrize("moment", ["", "ended, on record"])
+def test_what_looks_like_a_checkpoint_and_is_on_no_record_goes_when_its_attempt_has_ended(
+    world: World, moment: str
+) -> None:
+    """As a trainer leaves it that is killed between the rename and the record; and a server that dies then, too."""
+    world.do(LEAVE_FILES)
+    world.desk.create("a")
+    world.tick()
+    until(lambda: len(checkpoint_files(world)) == 2)
+    (attempt,) = world.store.live_attempts()
+    world.desk.save(attempt, 10)
+    for _ in range(3):
+        world.tick()
+    assert len(checkpoint_files(world)) == 2, "a live attempt's files are its own"
+    world.do("time.sleep(600)")
+    world.crash.moment = moment
+    kill(world.trainer_pid("a"))
+    if moment:
+        with pytest.raises(CrashError):
+            world.tick_until(lambda: False)
+        assert len(checkpoint_files(world)) == 2
+        world.serve()
+    world.tick_until(lambda: world.job("a").attempt_count == 2)
+    assert checkpoint_files(world) == ["1/checkpoints/10.ckpt"]
+
+
 def test_a_launch_that_fails_is_counted_and_says_why(world: World) -> None:
     (world.root / "artifacts").touch()
     world.desk.create("a")

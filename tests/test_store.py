@@ -34,6 +34,7 @@ from tests.stores import (
 
 BASIC, FULL = service_pb2.JobView.BASIC, service_pb2.JobView.FULL
 Job, Attempt, Event = job_pb2.Job, job_pb2.Attempt, job_pb2.Event
+Directive = attempt_pb2.ReportResponse.Directive
 
 
 @pytest.fixture(params=STORES)
@@ -434,16 +435,27 @@ def test_devices_stay_released(desk):
     assert desk.store.live_attempts()[0].devices_released
 
 
-def test_a_report_is_answered_with_stop_once_the_attempt_is_being_ended(desk):
+def test_a_report_is_answered_with_what_the_end_that_was_asked_for_allows(desk):
     store = desk.store
-    stopping, cancelling = desk.run("one"), desk.run("two")
-    assert store.mark_stopping(stopping.uid, 1, Job.SERVER_STOPPED)
-    assert not store.mark_stopping(stopping.uid, 1, Job.TRAINER_LOST)
-    desk.cancel("two")
-    assert store.record_report(stopping.uid, 1, report(2), desk.now()).stop
-    assert store.record_report(cancelling.uid, 1, report(2), desk.now()).stop
-    assert not store.record_report(desk.run("three").uid, 1, report(2), desk.now()).stop
-    assert [row.stopping_reason for row in store.live_attempts()[:2]] == [Job.SERVER_STOPPED, 0]
+    attempts = {name: desk.run(name) for name in ("stopped", "lost", "cancelled", "both", "running")}
+    assert store.mark_stopping(attempts["stopped"].uid, 1, Job.SERVER_STOPPED)
+    assert not store.mark_stopping(attempts["stopped"].uid, 1, Job.TRAINER_LOST)
+    store.mark_stopping(attempts["lost"].uid, 1, Job.TRAINER_LOST)
+    store.mark_stopping(attempts["both"].uid, 1, Job.SERVER_STOPPED)
+    for name in ("cancelled", "both"):
+        desk.cancel(name)
+    told = {
+        name: Directive.Name(store.record_report(attempt.uid, 1, report(2), desk.now()).directive)
+        for name, attempt in attempts.items()
+    }
+    assert told == {
+        "stopped": "CHECKPOINT_AND_STOP",
+        "lost": "STOP",
+        "cancelled": "STOP",
+        "both": "STOP",
+        "running": "CONTINUE",
+    }
+    assert store.live_attempts()[0].stopping_reason == Job.SERVER_STOPPED
 
 
 def test_the_resolved_spec_is_stored_once_and_tells_an_event(desk):

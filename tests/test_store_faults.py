@@ -95,6 +95,7 @@ while True:
     job = store.create_job(name_of(f"{sys.argv[2]}-{number}"), a_job(), None, "", after(number))
     attempt = store.claim(job.uid, ["CPU:0"], job.uid, "server", after(number), artifact_root="/a")
     store.record_report(job.uid, 1, report(1, step=number), after(number))
+    store.record_checkpoint(job.uid, 1, a_checkpoint(number), after(number))
     print(job.uid, flush=True)
     number += 1
 """
@@ -127,6 +128,7 @@ def test_every_acknowledged_job_survives_a_kill_of_its_writer(tmp_path):
             snapshot = store.snapshot_by_uid(uid)
             assert snapshot.job.state == Job.RUNNING
             assert snapshot.job.progress.attempt == 1
+            assert len(store.checkpoints_of(uid)) == 1
             assert [event.number for event in store.events_after(uid, 0)] == [1, 2, 3]
         store.close()
         with sqlite3.connect(tmp_path / "gradloom.db") as connection:
@@ -156,6 +158,11 @@ try:
     store.record_report(attempt.uid, 1, look, after(1))
 except ServerUnavailableError as error:
     print(error)
+try:
+    store.record_checkpoint(attempt.uid, 1, a_checkpoint(10, path="checkpoints/" + "x" * 100_000), after(1))
+except ServerUnavailableError as error:
+    print(error)
+assert store.checkpoints_of(attempt.uid) == []
 store.close()
 """
 
@@ -176,7 +183,7 @@ def test_a_full_disk_is_told_and_what_was_acknowledged_is_still_there(tmp_path):
         check=False,
     )
     assert writing.returncode == 0, writing.stderr
-    assert writing.stdout.count("disk is full; nothing was stored") == 2
+    assert writing.stdout.count("disk is full; nothing was stored") == 3
     assert int(writing.stdout.split()[0]) > 0
 
 

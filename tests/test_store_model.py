@@ -16,6 +16,7 @@ from gradloom.v1 import job_pb2
 from tests.stores import STORES, Desk, completed, epoch_ended, name_of, outcome, report
 
 Job = job_pb2.Job
+Directive = attempt_pb2.ReportResponse
 JOB_IDS = st.sampled_from(["a", "b", "c"])
 ENDS = st.sampled_from(
     [
@@ -118,7 +119,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
         if trains and job.state == Job.STARTING:
             job.move(Job.RUNNING)
             assert told.started_running
-        assert told.stop == (job.state == Job.CANCELLING)
+        cancelling = job.state == Job.CANCELLING
+        assert told.directive == (Directive.STOP if cancelling else Directive.CONTINUE)
         job.reported_events = max(job.reported_events, look.event_offset + events)
 
     @precondition(lambda self: any(job.attempts for job in self.jobs.values()))

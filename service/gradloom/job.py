@@ -62,8 +62,9 @@ REASON_RULES: Final[Mapping[int, ReasonRule]] = {
 
 DEFAULT_PROJECT: Final = "default"
 DEFAULT_MAX_ATTEMPTS: Final = 3
+DEFAULT_KEPT_CHECKPOINTS: Final = 2
 MAX_UNCOUNTED_ATTEMPTS: Final = 20
-"""After so many attempts that did not count, the job fails all the same."""
+"""After so many attempts that did not count, none with a checkpoint beyond the last, the job fails all the same."""
 
 ID_PATTERN: Final = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 ID_RULE: Final = "must match [a-z]([-a-z0-9]{0,38}[a-z0-9])?"
@@ -86,6 +87,15 @@ class JobName:
     def artifact(self, artifact_id: str) -> str:
         """The resource name of one of the job's artifacts."""
         return f"{self}/artifacts/{artifact_id}"
+
+    @classmethod
+    def parse_reference(cls, reference: str, project: str) -> "JobName":
+        """Parses a full name, or a bare id of a job of the project; raises ValueError with the rule."""
+        if "/" in reference:
+            return cls.parse(reference)
+        if ID_PATTERN.fullmatch(reference):
+            return cls(project, reference)
+        raise ValueError(f"must be the id of a job, or projects/{{project}}/jobs/{{job_id}}; got {reference!r}")
 
     @classmethod
     def parse(cls, name: str) -> "JobName":

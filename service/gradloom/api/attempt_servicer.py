@@ -9,14 +9,15 @@ from gradloom.api.offload import Offload
 from gradloom.attempt.v1 import attempt_pb2, attempt_pb2_grpc
 from gradloom.errors import PermissionDeniedError
 from gradloom.jobs.instruments import Instruments
-from gradloom.jobs.records import AttemptRow
+from gradloom.jobs.leavings import remove_files
+from gradloom.jobs.records import AttemptRow, StoredCheckpoint
 from gradloom.jobs.scheduler import token_digest
 from gradloom.jobs.store import Store
 from gradloom.v1 import service_pb2, spec_pb2
 
 
 class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
-    """Assignments down; resolved specs, reports and ends up."""
+    """Assignments down; resolved specs, reports, checkpoints and ends up."""
 
     def __init__(
         self,
@@ -47,9 +48,16 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
 
     async def Report(self, request: attempt_pb2.ReportRequest, context: Any) -> attempt_pb2.ReportResponse:
         """Stores a look and gives a directive."""
-        stop = await self._offload.write(self._report, _token_digest(context), request)
-        directive = attempt_pb2.ReportResponse.STOP if stop else attempt_pb2.ReportResponse.CONTINUE
+        directive = await self._offload.write(self._report, _token_digest(context), request)
         return attempt_pb2.ReportResponse(directive=directive)
+
+    async def RecordCheckpoint(
+        self, request: attempt_pb2.RecordCheckpointRequest, context: Any
+    ) -> attempt_pb2.RecordCheckpointResponse:
+        """Puts a checkpoint on record, then removes those that it replaces."""
+        superfluous = await self._offload.write(self._record_checkpoint, _token_digest(context), request)
+        await self._offload.read(remove_files, superfluous)
+        return attempt_pb2.RecordCheckpointResponse()
 
     async def FinishAttempt(
         self, request: attempt_pb2.FinishAttemptRequest, context: Any
@@ -62,6 +70,7 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
         attempt = self._store.attempt_by_token(token_digest)
         job = self._store.snapshot_by_uid(attempt.uid, service_pb2.JobView.FULL).job
         gpus = [device for device in attempt.devices if device.startswith("GPU:")]
+        source = self._store.initial_weights_of(attempt.uid)
         self._instruments.attempt_reached("assigned", self._age(attempt))
         return attempt_pb2.Assignment(
             job=str(attempt.name),
@@ -74,6 +83,12 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
             dataset_directories=self._dataset_directories,
             device_kind=spec_pb2.ResolvedSpec.GPU if gpus else spec_pb2.ResolvedSpec.CPU,
             replicas=len(gpus) if gpus else max(1, job.spec.resources.cpu_replicas),
+            checkpoints=[
+                _assigned(stored)
+                for stored in self._store.checkpoints_of(attempt.uid)
+                if stored.checkpoint.attempt < attempt.number
+            ],
+            initial_weights=None if source is None else _assigned(source),
         )
 
     def _record_resolved_spec(self, token_digest: str, request: attempt_pb2.RecordResolvedSpecRequest) -> None:
@@ -81,12 +96,19 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
         self._store.record_resolved_spec(attempt.uid, attempt.number, request.resolved_spec, self._clock())
         self._instruments.attempt_reached("prepared", self._age(attempt))
 
-    def _report(self, token_digest: str, request: attempt_pb2.ReportRequest) -> bool:
+    def _record_checkpoint(self, token_digest: str, request: attempt_pb2.RecordCheckpointRequest) -> tuple[Path, ...]:
+        attempt = self._store.attempt_by_token(token_digest)
+        outcome = self._store.record_checkpoint(attempt.uid, attempt.number, request.checkpoint, self._clock())
+        if not outcome.repeated:
+            self._instruments.checkpoint_recorded(attempt.name, request)
+        return outcome.dropped
+
+    def _report(self, token_digest: str, request: attempt_pb2.ReportRequest) -> attempt_pb2.ReportResponse.Directive:
         attempt = self._store.attempt_by_token(token_digest)
         outcome = self._store.record_report(attempt.uid, attempt.number, request, self._clock())
         if not outcome.repeated:
             self._instruments.attempt_reported(attempt.name, attempt.number, request)
-        return outcome.stop
+        return outcome.directive
 
     def _finish(self, token_digest: str, request: attempt_pb2.FinishAttemptRequest) -> None:
         attempt = self._store.attempt_by_token(token_digest)
@@ -95,6 +117,14 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
     def _age(self, attempt: AttemptRow) -> float:
         """Seconds since the claim; shown, never decided by."""
         return (self._clock() - attempt.start_time).total_seconds()
+
+
+def _assigned(stored: StoredCheckpoint) -> attempt_pb2.Checkpoint:
+    """A checkpoint as a trainer finds it."""
+    checkpoint = attempt_pb2.Checkpoint(job=str(stored.name))
+    checkpoint.MergeFrom(stored.checkpoint)
+    checkpoint.path = str(stored.file)
+    return checkpoint
 
 
 def _token_digest(context: Any) -> str:

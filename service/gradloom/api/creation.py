@@ -11,6 +11,7 @@ from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import Faults, shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
+from gradloom.jobs.records import StoredCheckpoint
 from gradloom.spec import OwnedDevices, check_job, with_defaults
 from gradloom.v1 import job_pb2, service_pb2, spec_pb2
 
@@ -31,12 +32,20 @@ class NewJob:
 
 
 class Creation:
-    """Checks requests against one server's catalogue, data roots and devices."""
+    """Checks requests against one server's catalogue, data roots, devices and checkpoints."""
 
-    def __init__(self, catalogue: Catalogue, data_roots: Sequence[str], owned: OwnedDevices):
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        data_roots: Sequence[str],
+        owned: OwnedDevices,
+        find_initial_weights: Callable[[str, str], StoredCheckpoint],
+    ):
+        """`find_initial_weights` is the store's: takes what a spec says and its project."""
         self._catalogue = catalogue
         self._data_roots = data_roots
         self._owned = owned
+        self._find_initial_weights = find_initial_weights
 
     def check(self, request: service_pb2.CreateJobRequest) -> NewJob:
         """Gives the job with every default and its seed; raises InvalidRequestError with every fault at once."""
@@ -46,6 +55,8 @@ class Creation:
         if request.job_id and not ID_PATTERN.fullmatch(request.job_id):
             faults.add("job_id", f"{ID_RULE}; got {shown(request.job_id)}")
         faults.extend(self._job_faults(request))
+        if source := request.job.spec.model.initial_weights.job:
+            _collected(faults, lambda: self._find_initial_weights(source, project))
         faults.raise_any()
         spec = with_defaults(request.job.spec, seed=_drawn_seed())
         job = job_pb2.Job(

@@ -188,7 +188,7 @@ def _training_servicer(
 ) -> TrainingServicer:
     catalogue = Catalogue.load()
     owned = OwnedDevices(gpus=len(devices.gpus), cpu_slots=devices.cpu_slots)
-    creation = Creation(catalogue, [str(root) for root in settings.data_roots], owned)
+    creation = Creation(catalogue, [str(root) for root in settings.data_roots], owned, store.find_initial_weights)
     validator = Validator(settings.data_roots, settings.dataset_directories, settings.validation_timeout)
     return TrainingServicer(store, offload, creation, validator, catalogue, instruments)
 

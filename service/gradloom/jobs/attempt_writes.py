@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -75,7 +76,7 @@ class AttemptWrites:
         return claimed
 
     def mark_stopping(self, uid: str, number: int, reason: int) -> bool:
-        """Notes that a live attempt is being ended, and why; its reports are answered with STOP from now on.
+        """Notes that a live attempt is being ended, and why; its reports are answered accordingly from now on.
 
         The first reason stands. False when the attempt has ended or is being ended already.
         """
@@ -99,7 +100,8 @@ class AttemptWrites:
         job without its spec.
         """
         with self._database.write() as connection:
-            finish = _end(connection, uid, number, outcome, now)
+            ended = _end(connection, uid, number, outcome, now)
+            finish = attempt_pb2.FinishAttemptRequest.FromString(ended.finish or b"")
             manifest = list(outcome.artifacts)
             export = None
             if next_state == job_pb2.Job.SUCCEEDED:
@@ -119,7 +121,7 @@ class AttemptWrites:
                 error=_serialized(error),
                 export=export,
                 counted_attempts=jobs.c.counted_attempts + int(counted),
-                uncounted_attempts=jobs.c.uncounted_attempts + int(not counted),
+                uncounted_attempts=0 if ended.advanced else jobs.c.uncounted_attempts + int(not counted),
             )
             row = connection.execute(JOBS.where(jobs.c.uid == uid)).one()
             if moved is None:
@@ -151,10 +153,8 @@ def _serialized(error: job_pb2.JobError | None) -> bytes | None:
     return None if error is None else error.SerializeToString()
 
 
-def _end(
-    connection: sa.Connection, uid: str, number: int, outcome: AttemptOutcome, now: datetime
-) -> attempt_pb2.FinishAttemptRequest:
-    """Ends the attempt; returns how its trainer finished, empty when it never said."""
+def _end(connection: sa.Connection, uid: str, number: int, outcome: AttemptOutcome, now: datetime) -> sa.Row[Any]:
+    """Ends the attempt; returns how its trainer finished (`finish`, None when it never said), and `advanced`."""
     row = connection.execute(
         attempts.update()
         .where(attempt_is(uid, number), _LIVE)
@@ -170,8 +170,8 @@ def _end(
             cpu_seconds=outcome.cpu_seconds,
             end_time=now,
         )
-        .returning(attempts.c.finish)
+        .returning(attempts.c.finish, attempts.c.advanced)
     ).one_or_none()
     if row is None:
         raise AttemptSupersededError(f"attempt {number} of job {uid} is not live: it ended before, or never was")
-    return attempt_pb2.FinishAttemptRequest.FromString(row.finish or b"")
+    return row

@@ -25,6 +25,7 @@ JOB_LABELS: Final = ("project", "job_id")
 WAIT_BUCKETS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 STARTUP_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 60, 300)
 STEP_BUCKETS: Final = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+SAVE_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 RPC_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 
 
@@ -106,6 +107,10 @@ class Instruments:
         if newly_stepped:
             self.attempt_reached("first_step", report.progress.first_step_duration.ToNanoseconds() / 1e9)
 
+    def checkpoint_recorded(self, name: JobName, request: attempt_pb2.RecordCheckpointRequest) -> None:
+        """Takes what a checkpoint cost; it is the job's newest."""
+        self.jobs.checkpoint(name, request.save_seconds, request.checkpoint.size_bytes)
+
     def attempt_ended(self, reason: int) -> None:
         """Counts an ended attempt."""
         self._attempts.labels(reason_name(reason)).inc()
@@ -121,34 +126,48 @@ class Instruments:
         self._rpc_seconds.labels(service, method).observe(seconds)
 
 
+class Buckets:
+    """What a histogram has seen."""
+
+    def __init__(self, bounds: Sequence[float]):
+        self._bounds = (*bounds, float("inf"))
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Counts `value` so many times."""
+        self._counts[bisect_left(self._bounds, value)] += times
+        self._sum += value * times
+
+    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        """Gives the cumulative buckets."""
+        cumulative = [sum(self._counts[: index + 1]) for index in range(len(self._counts))]
+        buckets = [
+            ("+Inf" if bound == float("inf") else str(bound), float(count))
+            for bound, count in zip(self._bounds, cumulative, strict=True)
+        ]
+        family.add_metric(labels, buckets=buckets, sum_value=self._sum)
+
+
 class WeightedHistogram(Collector):
     """A histogram that takes one value many times at once."""
 
     def __init__(self, name: str, documentation: str, buckets: Sequence[float]):
         self._name = name
         self._documentation = documentation
-        self._bounds = (*buckets, float("inf"))
-        self._counts = [0] * len(self._bounds)
-        self._sum = 0.0
+        self._buckets = Buckets(buckets)
         self._lock = threading.Lock()
 
     def observe(self, value: float, times: int) -> None:
         """Counts `value` so many times."""
         with self._lock:
-            self._counts[bisect_left(self._bounds, value)] += times
-            self._sum += value * times
+            self._buckets.observe(value, times)
 
     def collect(self) -> Iterable[Metric]:
         """Gives the cumulative buckets."""
-        with self._lock:
-            counts, total = list(self._counts), self._sum
-        cumulative = [sum(counts[: index + 1]) for index in range(len(counts))]
-        buckets = [
-            ("+Inf" if bound == float("inf") else str(bound), float(count))
-            for bound, count in zip(self._bounds, cumulative, strict=True)
-        ]
         family = HistogramMetricFamily(self._name, self._documentation)
-        family.add_metric([], buckets=buckets, sum_value=total)
+        with self._lock:
+            self._buckets.add_to(family, [])
         yield family
 
 
@@ -156,13 +175,15 @@ class WeightedHistogram(Collector):
 class _JobValues:
     """What is exported of one job."""
 
-    attempt: int
-    beat: int
     beaten_at: float
+    attempt: int = 0
+    beat: int = 0
     examples: int = 0
     steps: int = 0
     first_step_seen: bool = False
     progress: job_pb2.Progress = field(default_factory=job_pb2.Progress)
+    save_seconds: Buckets = field(default_factory=lambda: Buckets(SAVE_BUCKETS))
+    checkpoint_bytes: int | None = None
     ended_at: float | None = None
 
 
@@ -179,10 +200,7 @@ class JobSeries(Collector):
         """Takes a report; returns whether it is the first to know of the end of the attempt's first step."""
         now = self._clock()
         with self._lock:
-            values = self._jobs.get(name)
-            if values is None or values.ended_at is not None:
-                # Of a job that had ended, this is its id's next user.
-                values = self._jobs[name] = _JobValues(attempt, 0, now)
+            values = self._living(name)
             if attempt != values.attempt:
                 values.attempt, values.beat, values.first_step_seen = attempt, 0, False
             if report.beat > values.beat:
@@ -194,6 +212,21 @@ class JobSeries(Collector):
             newly_stepped = not values.first_step_seen and values.progress.HasField("first_step_duration")
             values.first_step_seen |= newly_stepped
             return newly_stepped
+
+    def checkpoint(self, name: JobName, save_seconds: float, size_bytes: int) -> None:
+        """Takes a checkpoint that was put on record."""
+        with self._lock:
+            values = self._living(name)
+            values.save_seconds.observe(max(0.0, save_seconds))
+            values.checkpoint_bytes = size_bytes
+
+    def _living(self, name: JobName) -> _JobValues:
+        """The values of a job that lives; the lock is held."""
+        values = self._jobs.get(name)
+        if values is None or values.ended_at is not None:
+            # Of a job that had ended, this is its id's next user.
+            values = self._jobs[name] = _JobValues(beaten_at=self._clock())
+        return values
 
     def end(self, name: JobName) -> None:
         """The job is terminal: its series live for the grace from now on."""
@@ -233,6 +266,14 @@ class _JobFamilies:
         self.update_ratio = GaugeMetricFamily(
             "gradloom_job_update_ratio", "Norm of the last update over the norm of the variables.", labels=group_labels
         )
+        self.save_seconds = HistogramMetricFamily(
+            "gradloom_checkpoint_save_seconds",
+            "From the copy of all state to host memory to a whole checkpoint on the disk.",
+            labels=JOB_LABELS,
+        )
+        self.checkpoint_bytes = GaugeMetricFamily(
+            "gradloom_checkpoint_bytes", "Size of the newest checkpoint.", labels=JOB_LABELS
+        )
         self.heartbeat_age = GaugeMetricFamily(
             "gradloom_trainer_heartbeat_age_seconds", "Since the trainer's counter last moved.", labels=JOB_LABELS
         )
@@ -251,6 +292,9 @@ class _JobFamilies:
                 self.gradient_norm.add_metric([*labels, group], look.gradient_norm)
             if look.HasField("update_ratio"):
                 self.update_ratio.add_metric([*labels, group], look.update_ratio)
+        if values.checkpoint_bytes is not None:
+            values.save_seconds.add_to(self.save_seconds, labels)
+            self.checkpoint_bytes.add_metric(labels, values.checkpoint_bytes)
         if values.ended_at is None:
             self.heartbeat_age.add_metric(labels, now - values.beaten_at)
 
@@ -263,6 +307,8 @@ class _JobFamilies:
             self.learning_rate,
             self.gradient_norm,
             self.update_ratio,
+            self.save_seconds,
+            self.checkpoint_bytes,
             self.heartbeat_age,
         )
 

@@ -10,6 +10,7 @@ from sqlalchemy import exc
 
 from gradloom.errors import AlreadyExistsError, FieldFault, InvalidRequestError, WrongStateError
 from gradloom.job import DEFAULT_MAX_ATTEMPTS, JobName, state_name
+from gradloom.jobs.checkpoints import choose_initial_weights
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.messages import job_message
@@ -34,7 +35,8 @@ class JobWrites:
         """Stores a new QUEUED job under a new uid; durable when it returns.
 
         Takes display_name, labels and spec from `job`. The same request_id returns what the first call returned; with
-        another digest: InvalidRequestError on `request_id`. A taken name: AlreadyExistsError.
+        another digest: InvalidRequestError on `request_id`. A taken name: AlreadyExistsError. Initial weights that are
+        not there: InvalidRequestError on `spec.model.initial_weights.job`.
         """
         uid = str(uuid.uuid4())
         try:
@@ -105,6 +107,7 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
         },
     )
     connection.execute(specs.insert(), {"job_uid": uid, "spec": job.spec.SerializeToString()})
+    choose_initial_weights(connection, uid, name.project, job.spec)
     connection.execute(
         events.insert().values(
             job_uid=uid,

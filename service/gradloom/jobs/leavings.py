@@ -1,10 +1,12 @@
-"""What an attempt leaves on the disk when it has ended: its log is put on record, its half-done work is removed."""
+"""What an attempt leaves on the disk: its log is put on record, what is half done or no longer wanted is removed."""
 
 import hashlib
 import logging
 import shutil
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from gradloom.jobs.manifest import CHECKPOINT_DIRECTORY
 from gradloom.supervisor import attempt_log
 from gradloom.supervisor.attempt_directory import AttemptDirectory
 from gradloom.v1 import job_pb2
@@ -51,3 +53,25 @@ def remove_unfinished(directory: Path, *, keep_export: bool) -> None:
         path = directory / name
         if path.exists():
             shutil.rmtree(path, onerror=lambda function, at, error: logger.warning("%s stays: %s", at, error[1]))
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Removes files; one that stays is logged, and swept up when the job's attempt has ended."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("%s stays: %s", path, error)
+
+
+def sweep_checkpoints(directory: Path, recorded: Collection[Path]) -> None:
+    """Removes checkpoints of an ended attempt that are not on record: those that a kill left, of trainer or server."""
+    place = directory / CHECKPOINT_DIRECTORY
+    try:
+        found = list(place.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        logger.warning("%s cannot be listed: %s", place, error)
+        return
+    remove_files(path for path in found if path not in recorded)

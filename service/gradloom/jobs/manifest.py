@@ -1,13 +1,16 @@
-"""What an attempt left, file by file: checked when it is told, put on record when its job ends."""
+"""What an attempt left, file by file: checked when it is told; an export goes on record when its job ends."""
 
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import FieldFault
 from gradloom.v1 import job_pb2
 
+CHECKPOINT_DIRECTORY: Final = "checkpoints"
+"""Below the attempt's directory."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -17,17 +20,35 @@ def manifest_faults(files: Sequence[job_pb2.Artifact]) -> list[FieldFault]:
     seen: set[str] = set()
     for index, file in enumerate(files):
         field = f"artifacts[{index}]"
-        if not _is_clean(file.path):
-            faults.append(
-                FieldFault(f"{field}.path", f"must be relative, without empty or dotted parts; got {file.path!r}")
-            )
         if file.path in seen:
             faults.append(FieldFault(f"{field}.path", f"must differ from every other; {file.path!r} came before"))
-        if not _DIGEST.fullmatch(file.sha256):
-            faults.append(FieldFault(f"{field}.sha256", f"must be 64 lower-case hex digits; got {file.sha256!r}"))
-        if file.size_bytes < 0:
-            faults.append(FieldFault(f"{field}.size_bytes", f"must not be negative; got {file.size_bytes}"))
+        faults += _file_faults(field, file)
         seen.add(file.path)
+    return faults
+
+
+def checkpoint_faults(checkpoint: attempt_pb2.Checkpoint) -> list[FieldFault]:
+    """Every fault of a checkpoint that is told: as a file's, and that it lies where only checkpoints do."""
+    field = "checkpoint"
+    faults = _file_faults(field, checkpoint)
+    if not checkpoint.path.startswith(f"{CHECKPOINT_DIRECTORY}/"):
+        faults.append(FieldFault(f"{field}.path", f"must be below {CHECKPOINT_DIRECTORY}/; got {checkpoint.path!r}"))
+    for name, value in (("global_step", checkpoint.global_step), ("epoch", checkpoint.epoch)):
+        if value < 0:
+            faults.append(FieldFault(f"{field}.{name}", f"must not be negative; got {value}"))
+    return faults
+
+
+def _file_faults(field: str, file: job_pb2.Artifact | attempt_pb2.Checkpoint) -> list[FieldFault]:
+    faults = []
+    if not _is_clean(file.path):
+        faults.append(
+            FieldFault(f"{field}.path", f"must be relative, without empty or dotted parts; got {file.path!r}")
+        )
+    if not _DIGEST.fullmatch(file.sha256):
+        faults.append(FieldFault(f"{field}.sha256", f"must be 64 lower-case hex digits; got {file.sha256!r}"))
+    if file.size_bytes < 0:
+        faults.append(FieldFault(f"{field}.size_bytes", f"must not be negative; got {file.size_bytes}"))
     return faults
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,12 +12,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
-from gradloom.jobs.records import AttemptRow
+from gradloom.jobs.records import AttemptRow, StoredCheckpoint
 from gradloom.v1 import job_pb2
 
 
 def job_message(row: sa.Row[Any]) -> job_pb2.Job:
-    """A Job of a row of jobs with the newest attempt's progress, without spec and resolved_spec."""
+    """A Job of a row of jobs with its newest attempt's progress and checkpoint, without spec and resolved_spec."""
     name = JobName(row.project, row.job_id)
     job = job_pb2.Job(
         name=str(name),
@@ -40,6 +41,8 @@ def job_message(row: sa.Row[Any]) -> job_pb2.Job:
     # While the job waits for another attempt, the look at the one before says nothing of it.
     if row.progress is not None and row.state != job_pb2.Job.QUEUED:
         job.progress.MergeFromString(row.progress)
+    if row.checkpoint_step is not None:
+        job.progress.checkpoint_step = row.checkpoint_step
     return job
 
 
@@ -84,9 +87,26 @@ def attempt_row(row: sa.Row[Any]) -> AttemptRow:
         max_attempts=row.max_attempts,
         counted_attempts=row.counted_attempts,
         uncounted_attempts=row.uncounted_attempts,
+        advanced=row.advanced,
         queued_time=row.queued_time,
         start_time=row.start_time,
     )
+
+
+def stored_checkpoint(row: sa.Row[Any]) -> StoredCheckpoint:
+    """A StoredCheckpoint of a row of CHECKPOINTS."""
+    checkpoint = attempt_pb2.Checkpoint(
+        path=row.path,
+        attempt=row.attempt,
+        global_step=row.global_step,
+        epoch=row.epoch,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        best=row.best,
+        final=row.final,
+    )
+    directory = Path(row.artifact_root, row.job_uid, str(row.attempt))
+    return StoredCheckpoint(JobName(row.project, row.job_id), checkpoint, directory)
 
 
 def event_message(row: sa.Row[Any]) -> job_pb2.Event:

@@ -123,8 +123,9 @@ def _follow(attempt: AttemptRow, reason: int, message: str) -> tuple[int, str]:
         return Job.FAILED, message
     if rule.counted and attempt.counted_attempts + 1 >= attempt.max_attempts:
         return Job.FAILED, f"{message} (attempt {attempt.number}; retry.max_attempts is {attempt.max_attempts})"
-    if not rule.counted and attempt.uncounted_attempts + 1 >= MAX_UNCOUNTED_ATTEMPTS:
-        return Job.FAILED, f"{message} ({MAX_UNCOUNTED_ATTEMPTS} attempts ended so or alike; {reason_name(reason)})"
+    if not rule.counted and not attempt.advanced and attempt.uncounted_attempts + 1 >= MAX_UNCOUNTED_ATTEMPTS:
+        told = f"{MAX_UNCOUNTED_ATTEMPTS} attempts ended so or alike without a new checkpoint; {reason_name(reason)}"
+        return Job.FAILED, f"{message} ({told})"
     return Job.QUEUED, message
 
 

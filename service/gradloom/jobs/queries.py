@@ -7,14 +7,31 @@ import sqlalchemy as sa
 from gradloom.errors import NotFoundError
 from gradloom.job import JobName
 from gradloom.jobs.messages import job_message
-from gradloom.jobs.schema import attempts, jobs, specs
+from gradloom.jobs.schema import attempts, checkpoints, jobs, specs
 from gradloom.v1 import job_pb2, service_pb2
 
 BASIC = service_pb2.JobView.BASIC
 FULL = service_pb2.JobView.FULL
 
-# A job with the progress of its newest attempt.
-JOBS = sa.select(jobs, attempts.c.progress).select_from(
+NEWEST_CHECKPOINT_FIRST = (
+    checkpoints.c.attempt.desc(),
+    checkpoints.c.global_step.desc(),
+    checkpoints.c.final.desc(),
+    checkpoints.c.path.desc(),
+)
+"""The order in which they were put on record, turned round: a later attempt goes on from one that it trusts."""
+
+_CHECKPOINT_STEP = (
+    sa.select(checkpoints.c.global_step)
+    .where(checkpoints.c.job_uid == jobs.c.uid)
+    .order_by(*NEWEST_CHECKPOINT_FIRST)
+    .limit(1)
+    .scalar_subquery()
+    .label("checkpoint_step")
+)
+
+# A job with the progress of its newest attempt, and the update of its newest checkpoint.
+JOBS = sa.select(jobs, attempts.c.progress, _CHECKPOINT_STEP).select_from(
     jobs.outerjoin(attempts, (attempts.c.job_uid == jobs.c.uid) & (attempts.c.number == jobs.c.attempt_count))
 )
 JOBS_WITH_SPECS = JOBS.add_columns(specs.c.spec, specs.c.resolved_spec).join(specs, specs.c.job_uid == jobs.c.uid)
@@ -32,6 +49,14 @@ ATTEMPTS = (
     )
     .join(jobs, jobs.c.uid == attempts.c.job_uid)
     .order_by(jobs.c.sequence, attempts.c.number)
+)
+
+# A checkpoint with its job's name and what tells where its file lies; newest first.
+CHECKPOINTS = (
+    sa.select(checkpoints, attempts.c.artifact_root, jobs.c.project, jobs.c.job_id)
+    .join(attempts, (attempts.c.job_uid == checkpoints.c.job_uid) & (attempts.c.number == checkpoints.c.attempt))
+    .join(jobs, jobs.c.uid == checkpoints.c.job_uid)
+    .order_by(*NEWEST_CHECKPOINT_FIRST)
 )
 
 

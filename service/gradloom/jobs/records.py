@@ -61,7 +61,9 @@ class AttemptRow:
     counted_attempts: int
     """Ended attempts of the job that count against max_attempts; this one not before it has ended."""
     uncounted_attempts: int
-    """Ended attempts of the job that do not count."""
+    """Ended attempts of the job that do not count, since the newest one that got further than those before it."""
+    advanced: bool
+    """It put a checkpoint on record that goes beyond those of every earlier attempt."""
     queued_time: datetime
     """When the job last came into the queue before this attempt."""
     start_time: datetime
@@ -95,12 +97,39 @@ class AttemptOutcome:
 class ReportOutcome:
     """What a report led to."""
 
-    stop: bool
-    """The attempt is being ended: tell the trainer to stop."""
+    directive: attempt_pb2.ReportResponse.Directive
+    """What to tell the trainer."""
     repeated: bool
     """The report had been stored before; its counts were counted then."""
     started_running: bool
     """This report took the job from STARTING to RUNNING."""
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A checkpoint on record and where its file lies."""
+
+    name: JobName
+    """Of the job that wrote it."""
+    checkpoint: attempt_pb2.Checkpoint
+    """`path` is below `directory`."""
+    directory: Path
+    """The attempt's."""
+
+    @property
+    def file(self) -> Path:
+        """The file, absolute."""
+        return self.directory / self.checkpoint.path
+
+
+@dataclass(frozen=True)
+class CheckpointOutcome:
+    """What putting a checkpoint on record led to."""
+
+    repeated: bool
+    """It was on record before."""
+    dropped: tuple[Path, ...] = ()
+    """Files of older checkpoints that are on record no more: to be removed."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class ReportWrites:
         Raises PermissionDeniedError for a token that was never given, AttemptSupersededError when its attempt has
         ended.
         """
-        with _asked_again(), self._database.read() as connection:
+        with asked_again(), self._database.read() as connection:
             row = connection.execute(ATTEMPTS.where(attempts.c.token_digest == token_digest)).one_or_none()
         if row is None:
             raise PermissionDeniedError("this token is no attempt's")
@@ -56,8 +56,8 @@ class ReportWrites:
 
         A job that is being cancelled keeps what it has.
         """
-        with _asked_again(), self._database.write() as connection:
-            row = _live(connection, uid, number)
+        with asked_again(), self._database.write() as connection:
+            row = live(connection, uid, number)
             stored = connection.execute(sa.select(specs.c.resolved_spec).where(specs.c.job_uid == uid)).scalar_one()
             if stored is not None:
                 if spec_pb2.ResolvedSpec.FromString(stored) == resolved_spec:
@@ -79,10 +79,10 @@ class ReportWrites:
         events before it are missing, on `events[i].kind` for one that only the store may write.
         """
         _check_kinds(report)
-        with _asked_again(), self._database.read() as connection:
-            durable = _must_last(_live(connection, uid, number), report)
-        with _asked_again(), self._database.write(durable=durable) as connection:
-            row = _live(connection, uid, number)
+        with asked_again(), self._database.read() as connection:
+            durable = _must_last(live(connection, uid, number), report)
+        with asked_again(), self._database.write(durable=durable) as connection:
+            row = live(connection, uid, number)
             if report.event_offset > row.reported_events:
                 rule = f"must be at most {row.reported_events}, the events that are stored; got {report.event_offset}"
                 raise InvalidRequestError([FieldFault("event_offset", rule)])
@@ -104,7 +104,7 @@ class ReportWrites:
             connection.execute(attempts.update().where(attempt_is(uid, number)).values(**changes))
         self.hub.publish(uid)
         return ReportOutcome(
-            stop=row.state == job_pb2.Attempt.STOPPING or row.job_state == job_pb2.Job.CANCELLING,
+            directive=_directive(row),
             repeated=report.beat == row.beat,
             started_running=started,
         )
@@ -120,8 +120,8 @@ class ReportWrites:
             faults.append(FieldFault("reason", f"must say why the attempt ended; got {finish.reason}"))
         if faults:
             raise InvalidRequestError(faults)
-        with _asked_again(), self._database.write() as connection:
-            row = _live(connection, uid, number)
+        with asked_again(), self._database.write() as connection:
+            row = live(connection, uid, number)
             if row.finish is not None:
                 return
             changes: dict[str, Any] = {"finish": finish.SerializeToString()}
@@ -132,7 +132,7 @@ class ReportWrites:
 
 
 @contextmanager
-def _asked_again() -> Iterator[None]:
+def asked_again() -> Iterator[None]:
     """Turns a limit that is reached for now, such as a full disk, into a server that is away.
 
     A trainer waits for that and asks again; hours of training must not end for want of room for a line about them.
@@ -143,7 +143,7 @@ def _asked_again() -> Iterator[None]:
         raise ServerUnavailableError(str(error)) from error
 
 
-def _live(connection: sa.Connection, uid: str, number: int) -> sa.Row[Any]:
+def live(connection: sa.Connection, uid: str, number: int) -> sa.Row[Any]:
     """The attempt with its job's state; AttemptSupersededError unless it is live. A write transaction keeps it so."""
     row = connection.execute(ATTEMPTS.where(attempt_is(uid, number))).one_or_none()
     if row is None:
@@ -161,6 +161,17 @@ def _starts_running(row: sa.Row[Any], report: attempt_pb2.ReportRequest) -> bool
     return row.job_state == job_pb2.Job.STARTING and report.progress.phase not in _PREPARING
 
 
+def _directive(row: sa.Row[Any]) -> attempt_pb2.ReportResponse.Directive:
+    """What the trainer is told. A cancelled job goes on from nowhere; one that is stopped with its server does."""
+    if row.job_state == job_pb2.Job.CANCELLING:
+        return attempt_pb2.ReportResponse.STOP
+    if row.state != job_pb2.Attempt.STOPPING:
+        return attempt_pb2.ReportResponse.CONTINUE
+    if row.reason == job_pb2.Job.SERVER_STOPPED:
+        return attempt_pb2.ReportResponse.CHECKPOINT_AND_STOP
+    return attempt_pb2.ReportResponse.STOP
+
+
 def _must_last(row: sa.Row[Any], report: attempt_pb2.ReportRequest) -> bool:
     """Whether the report holds more than progress, which alone may be lost with the power."""
     return (
@@ -174,6 +185,8 @@ def _progress(progress: job_pb2.Progress, number: int) -> bytes:
     kept = job_pb2.Progress()
     kept.CopyFrom(progress)
     kept.attempt = number
+    # Told by the checkpoints on record.
+    kept.ClearField("checkpoint_step")
     return kept.SerializeToString()
 
 

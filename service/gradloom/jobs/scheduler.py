@@ -21,7 +21,7 @@ from gradloom.job import TERMINAL_STATES, reason_name, state_name
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, AttemptStart, Ended, Launcher, LaunchError, Lost, Observation
-from gradloom.jobs.leavings import last_log_lines, log_artifacts, remove_unfinished
+from gradloom.jobs.leavings import last_log_lines, log_artifacts, remove_unfinished, sweep_checkpoints
 from gradloom.jobs.outcome import decide
 from gradloom.jobs.records import AttemptRow, QueuedJob
 from gradloom.jobs.store import Store
@@ -92,6 +92,8 @@ class Scheduler:
         for attempt in self._store.take_over(self._owner):
             observed = type(self._observe(attempt)).__name__.lower()
             logger.info("Took over %s: %s", _named(attempt), observed)
+        for uid in self._store.unswept_jobs():
+            self._sweep(uid)
 
     def tick(self, now: datetime) -> None:
         """Does what is to be done now: ends what has ended, stops what must end, claims what fits, keeps a spare."""
@@ -203,7 +205,20 @@ class Scheduler:
         self._instruments.attempt_ended(reason)
         if verdict.next_state in TERMINAL_STATES:
             self._instruments.job_finished(name, verdict.next_state, reason)
+        with self._logged(attempt):
+            self._sweep(attempt.uid)
         return True
+
+    def _sweep(self, uid: str) -> None:
+        """Removes files that look like checkpoints of the job's ended attempts and are not on record.
+
+        Only now can none of them still be put on record. What a server leaves that dies first, the next one sweeps.
+        """
+        recorded = {stored.file for stored in self._store.checkpoints_of(uid)}
+        for attempt in self._store.attempts_of(uid):
+            if attempt.state == job_pb2.Attempt.ENDED:
+                sweep_checkpoints(attempt.directory, recorded)
+        self._store.mark_swept(uid)
 
     # Jobs that wait
 

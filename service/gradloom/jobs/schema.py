@@ -23,13 +23,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.types import TypeDecorator
 
 from gradloom.v1 import job_pb2
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest revision in `migrations/versions`."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -125,6 +126,10 @@ attempts = Table(
     Column("reported_events", BigInteger, nullable=False),
     # FinishAttemptRequest; the first that came.
     Column("finish", LargeBinary),
+    # Whether it put a checkpoint on record that goes beyond those of every earlier attempt.
+    Column("advanced", Boolean, nullable=False, server_default=false()),
+    # Whether the files of ended attempts that are on no record were removed after its end.
+    Column("swept", Boolean, nullable=False, server_default=false()),
     Column("exit_code", Integer),
     Column("signal", Integer),
     Column("peak_memory_bytes", BigInteger),
@@ -173,6 +178,36 @@ artifacts = Table(
     Column("sha256", Text, nullable=False),
     ForeignKeyConstraint(["job_uid", "attempt"], ["attempts.job_uid", "attempts.number"]),
     UniqueConstraint("job_uid", "artifact_id", name="artifacts_by_id"),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("job_uid", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    # Below the attempt's directory.
+    Column("path", Text, primary_key=True),
+    Column("global_step", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    # Of the newest that was written at the end of a best epoch, alone.
+    Column("best", Boolean, nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("time", UtcTime, nullable=False),
+    ForeignKeyConstraint(["job_uid", "attempt"], ["attempts.job_uid", "attempts.number"]),
+)
+
+initial_weights = Table(
+    "initial_weights",
+    metadata,
+    Column("job_uid", Text, ForeignKey("jobs.uid"), primary_key=True),
+    # The checkpoint of another job, chosen when this one was created. It stays while this one has not ended; what comes
+    # later is not this table's business, so nothing refers to its row.
+    Column("source_uid", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Index("initial_weights_by_source", "source_uid"),
 )
 
 requests = Table(

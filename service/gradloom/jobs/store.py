@@ -9,6 +9,7 @@ and LimitExceededError when the disk is full (to trainers that is ServerUnavaila
 from typing import Self
 
 from gradloom.jobs.attempt_writes import AttemptWrites
+from gradloom.jobs.checkpoints import Checkpoints
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.job_writes import JobWrites
@@ -16,8 +17,8 @@ from gradloom.jobs.reads import Reads
 from gradloom.jobs.report_writes import ReportWrites
 
 
-class Store(Reads, JobWrites, AttemptWrites, ReportWrites):
-    """Jobs, attempts, events and artifacts in a database; what each part offers stands in its own module."""
+class Store(Reads, JobWrites, AttemptWrites, ReportWrites, Checkpoints):
+    """Jobs and all that belongs to them, in a database; what each part offers stands in its own module."""
 
     def __init__(self, database: Database, hub: Hub):
         self._database = database

@@ -1,0 +1,196 @@
+"""Checkpoints on record: what a later attempt goes on from, what other jobs start with, and how long they are kept."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.errors import FieldFault, InvalidRequestError, WrongStateError
+from gradloom.faults import shown
+from gradloom.job import DEFAULT_KEPT_CHECKPOINTS, TERMINAL_STATES, JobName, state_name
+from gradloom.jobs.database import Database
+from gradloom.jobs.events import Hub
+from gradloom.jobs.manifest import checkpoint_faults
+from gradloom.jobs.messages import stored_checkpoint
+from gradloom.jobs.queries import CHECKPOINTS, attempt_is, named
+from gradloom.jobs.records import CheckpointOutcome, StoredCheckpoint
+from gradloom.jobs.report_writes import asked_again, live
+from gradloom.jobs.schema import attempts, checkpoints, initial_weights, jobs, specs
+from gradloom.v1 import job_pb2, spec_pb2
+
+INITIAL_WEIGHTS_FIELD: Final = "spec.model.initial_weights.job"
+_ENDED = attempts.c.state == job_pb2.Attempt.ENDED
+
+
+class Checkpoints:
+    """The store's part that keeps checkpoints."""
+
+    _database: Database
+    hub: Hub
+
+    def record_checkpoint(
+        self, uid: str, number: int, checkpoint: attempt_pb2.Checkpoint, now: datetime
+    ) -> CheckpointOutcome:
+        """Puts a checkpoint of a live attempt on record, and takes those off it that are no longer to be kept.
+
+        Kept are the newest ones (`training.checkpoint.keep` of the spec), the best, the newest final one, and what a
+        job that has not ended starts with. A repeat with the same content is fine; it can only add `best` and `final`.
+        Raises AttemptSupersededError, InvalidRequestError for a path that leads astray and the like, WrongStateError
+        for other content under the same path, and for one that is older than the attempt's newest.
+        """
+        faults = checkpoint_faults(checkpoint)
+        if faults:
+            raise InvalidRequestError(faults)
+        with asked_again(), self._database.write() as connection:
+            attempt = live(connection, uid, number)
+            stored = _of_job(connection, uid)
+            same = next((row for row in stored if (row.attempt, row.path) == (number, checkpoint.path)), None)
+            if same is None:
+                _insert(connection, uid, number, checkpoint, stored, now)
+            elif not _is_repeat(same, checkpoint):
+                name = JobName(attempt.project, attempt.job_id).attempt(number)
+                raise WrongStateError(name, f"{name} has other content on record under {checkpoint.path}")
+            _mark(connection, uid, number, checkpoint)
+            dropped = _drop_superfluous(connection, uid)
+        self.hub.publish(uid)
+        return CheckpointOutcome(same is not None, tuple(stored_checkpoint(row).file for row in dropped))
+
+    def checkpoints_of(self, uid: str) -> list[StoredCheckpoint]:
+        """The job's checkpoints, newest first. Empty for an unknown uid."""
+        with self._database.read() as connection:
+            return [stored_checkpoint(row) for row in _of_job(connection, uid)]
+
+    def find_initial_weights(self, reference: str, project: str) -> StoredCheckpoint:
+        """What a job of the project would start with that names another one in `model.initial_weights.job`.
+
+        Raises InvalidRequestError on that field when there is no such job, or it has no checkpoint.
+        """
+        with self._database.read() as connection:
+            return stored_checkpoint(_source(connection, reference, project))
+
+    def initial_weights_of(self, uid: str) -> StoredCheckpoint | None:
+        """The checkpoint of another job that the job starts with; None when its spec names none."""
+        chosen = (
+            (checkpoints.c.job_uid == initial_weights.c.source_uid)
+            & (checkpoints.c.attempt == initial_weights.c.attempt)
+            & (checkpoints.c.path == initial_weights.c.path)
+        )
+        selection = CHECKPOINTS.join(initial_weights, chosen).where(initial_weights.c.job_uid == uid)
+        with self._database.read() as connection:
+            row = connection.execute(selection).one_or_none()
+        return None if row is None else stored_checkpoint(row)
+
+    def unswept_jobs(self) -> list[str]:
+        """The uids of jobs with an ended attempt after which files without a record may still lie about."""
+        selection = sa.select(attempts.c.job_uid).distinct().where(_ENDED, ~attempts.c.swept)
+        with self._database.read() as connection:
+            return list(connection.scalars(selection))
+
+    def mark_swept(self, uid: str) -> None:
+        """Notes that the ended attempts of the job have no checkpoints beside those on record."""
+        with self._database.write(durable=False) as connection:
+            connection.execute(attempts.update().where(attempts.c.job_uid == uid, _ENDED).values(swept=True))
+
+
+def choose_initial_weights(connection: sa.Connection, uid: str, project: str, spec: spec_pb2.JobSpec) -> None:
+    """Holds on to what a new job starts with, for as long as it has not ended; nothing when its spec names no job.
+
+    Raises InvalidRequestError as `find_initial_weights` does.
+    """
+    if spec.model.HasField("initial_weights"):
+        source = _source(connection, spec.model.initial_weights.job, project)
+        row = {"job_uid": uid, "source_uid": source.job_uid, "attempt": source.attempt, "path": source.path}
+        connection.execute(initial_weights.insert(), row)
+
+
+def _source(connection: sa.Connection, reference: str, project: str) -> sa.Row[Any]:
+    try:
+        name = JobName.parse_reference(reference, project)
+    except ValueError:
+        told = f"must be the id of a job, or projects/{{project}}/jobs/{{job_id}}; got {shown(reference)}"
+        raise InvalidRequestError([FieldFault(INITIAL_WEIGHTS_FIELD, told)]) from None
+    job = connection.execute(sa.select(jobs.c.uid, jobs.c.state).where(named(name))).one_or_none()
+    if job is None:
+        told = f"must be a job that exists; got {shown(reference)}"
+        raise InvalidRequestError([FieldFault(INITIAL_WEIGHTS_FIELD, told)])
+    newest = connection.execute(CHECKPOINTS.where(checkpoints.c.job_uid == job.uid).limit(1)).one_or_none()
+    if newest is None:
+        told = f"must have a checkpoint; {name} is {state_name(job.state)} and has none"
+        raise InvalidRequestError([FieldFault(INITIAL_WEIGHTS_FIELD, told)])
+    return newest
+
+
+def _of_job(connection: sa.Connection, uid: str) -> Sequence[sa.Row[Any]]:
+    return connection.execute(CHECKPOINTS.where(checkpoints.c.job_uid == uid)).all()
+
+
+def _checkpoint_is(uid: str, number: int, path: str) -> sa.ColumnElement[bool]:
+    return (checkpoints.c.job_uid == uid) & (checkpoints.c.attempt == number) & (checkpoints.c.path == path)
+
+
+def _is_repeat(row: sa.Row[Any], checkpoint: attempt_pb2.Checkpoint) -> bool:
+    fields = ("global_step", "epoch", "size_bytes", "sha256")
+    return all(getattr(row, name) == getattr(checkpoint, name) for name in fields)
+
+
+def _insert(
+    connection: sa.Connection,
+    uid: str,
+    number: int,
+    checkpoint: attempt_pb2.Checkpoint,
+    stored: Sequence[sa.Row[Any]],
+    now: datetime,
+) -> None:
+    """Adds a row, and notes when it goes beyond what every earlier attempt saved."""
+    own = max((row.global_step for row in stored if row.attempt == number), default=0)
+    if checkpoint.global_step < own:
+        # One that was dropped comes again, and its file is gone.
+        told = f"attempt {number} has one of update {own} on record; {checkpoint.path} is of {checkpoint.global_step}"
+        raise WrongStateError(checkpoint.path, told)
+    connection.execute(
+        checkpoints.insert().values(
+            job_uid=uid,
+            attempt=number,
+            path=checkpoint.path,
+            global_step=checkpoint.global_step,
+            epoch=checkpoint.epoch,
+            size_bytes=checkpoint.size_bytes,
+            sha256=checkpoint.sha256,
+            best=False,
+            final=False,
+            time=now,
+        )
+    )
+    if all(row.global_step < checkpoint.global_step for row in stored if row.attempt < number):
+        connection.execute(attempts.update().where(attempt_is(uid, number)).values(advanced=True))
+
+
+def _mark(connection: sa.Connection, uid: str, number: int, checkpoint: attempt_pb2.Checkpoint) -> None:
+    """Adds what it is said to be; there is one best checkpoint."""
+    this = _checkpoint_is(uid, number, checkpoint.path)
+    if checkpoint.best:
+        connection.execute(checkpoints.update().where(checkpoints.c.job_uid == uid).values(best=this))
+    if checkpoint.final:
+        connection.execute(checkpoints.update().where(this).values(final=True))
+
+
+def _drop_superfluous(connection: sa.Connection, uid: str) -> list[sa.Row[Any]]:
+    """Takes off the record what is not to be kept, and returns it."""
+    spec = spec_pb2.JobSpec.FromString(connection.scalar(sa.select(specs.c.spec).where(specs.c.job_uid == uid)) or b"")
+    wanted = spec.training.checkpoint
+    keep = wanted.keep if wanted.HasField("keep") else DEFAULT_KEPT_CHECKPOINTS
+    needed = connection.execute(
+        sa.select(initial_weights.c.attempt, initial_weights.c.path)
+        .join(jobs, jobs.c.uid == initial_weights.c.job_uid)
+        .where(initial_weights.c.source_uid == uid, jobs.c.state.not_in(TERMINAL_STATES))
+    )
+    kept = {(row.attempt, row.path) for row in needed}
+    stored = _of_job(connection, uid)
+    final = [row for row in stored if row.final][:1]
+    kept |= {(row.attempt, row.path) for row in [*stored[:keep], *final, *(row for row in stored if row.best)]}
+    dropped = [row for row in stored if (row.attempt, row.path) not in kept]
+    for row in dropped:
+        connection.execute(checkpoints.delete().where(_checkpoint_is(uid, row.attempt, row.path)))
+    return dropped

@@ -25,6 +25,7 @@ ROW = AttemptRow(
     devices_released=False,
     artifact_root="/artifacts",
     stopping_reason=Job.REASON_UNSPECIFIED,
+    is_training=True,
     finish=None,
     beat=1,
     lease_owner="server",

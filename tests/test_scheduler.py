@@ -6,6 +6,8 @@ import hashlib
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +33,13 @@ from tests.stores import Desk, completed, name_of, report, sqlite_url
 from tests.supervised import TRAINER, is_gone, kill, log_of, until
 
 Job = job_pb2.Job
-TIMING = Timing(stop_grace_seconds=2.0, finish_grace_seconds=0.3, launch_pause_seconds=0.1, spare_pause_seconds=0.0)
+TIMING = Timing(
+    stop_grace_seconds=2.0,
+    save_seconds=0.3,
+    finish_grace_seconds=0.3,
+    launch_pause_seconds=0.1,
+    spare_pause_seconds=0.0,
+)
 
 
 class CrashError(BaseException):
@@ -483,6 +491,76 @@ def test_a_drain_kills_what_does_not_end_in_time_or_at_once_when_hurried(world: 
     assert world.living() == []
 
 
+def train(world: World, *job_ids: str, phase: int = job_pb2.Progress.TRAINING) -> None:
+    """Creates jobs and has them report, as if the trainers did."""
+    for job_id in job_ids:
+        world.desk.create(job_id)
+    world.tick()
+    for job_id in job_ids:
+        world.store.record_report(world.job(job_id).uid, 1, report(1, phase, step=10), world.desk.now())
+
+
+def drain(world: World, timeout_seconds: float, is_hurried: Callable[[], bool] = lambda: False) -> threading.Thread:
+    """Begins to drain in a thread, and returns once every attempt is told so."""
+    thread = threading.Thread(target=world.scheduler.drain, args=(timeout_seconds, is_hurried))
+    thread.start()
+    until(lambda: not world.store.live_attempts() or world.store.live_attempts()[0].stopping_reason)
+    return thread
+
+
+def test_a_drain_has_a_training_attempt_save_and_the_next_one_goes_on_from_there(world: World) -> None:
+    world.do(f"while not os.path.exists({str(world.root / 'saved')!r}): time.sleep(0.02)\nsys.exit(3)")
+    train(world, "a")
+    started = time.monotonic()
+    draining = drain(world, 30.0)
+    answer = world.store.record_report(world.job("a").uid, 1, report(2, step=20), world.desk.now())
+    assert answer.directive == attempt_pb2.ReportResponse.CHECKPOINT_AND_STOP
+    time.sleep(0.5)
+    assert not is_gone(world.trainer_pid("a")), "nobody sends it a signal before it has saved"
+    (attempt,) = world.store.live_attempts()
+    world.desk.save(attempt, 20)
+    (world.root / "saved").touch()
+    draining.join()
+    assert time.monotonic() - started < 10.0
+    assert (world.state("a"), world.reasons("a")) == ("QUEUED", ["SERVER_STOPPED"])
+    assert world.job("a").progress.checkpoint_step == 20
+    assert world.store.attempts_of(attempt.uid)[0].counted_attempts == 0
+
+
+def test_a_drain_ends_a_training_attempt_that_does_not_save_within_the_timeout(world: World) -> None:
+    train(world, "a")
+    started = time.monotonic()
+    world.scheduler.drain(2.0)
+    assert 1.0 <= time.monotonic() - started < 2.0 + 1.0
+    assert (world.state("a"), world.reasons("a")) == ("QUEUED", ["SERVER_STOPPED"])
+
+
+def test_a_drain_that_is_hurried_waits_for_no_checkpoint(world: World) -> None:
+    train(world, "a")
+    started = time.monotonic()
+    world.scheduler.drain(600.0, lambda: True)
+    assert time.monotonic() - started < 5.0
+    assert (world.state("a"), world.reasons("a")) == ("QUEUED", ["SERVER_STOPPED"])
+
+
+@pytest.mark.parametrize("phase", ["PREPARING", "EXPORTING", "PROVING"])
+def test_a_drain_ends_at_once_what_cannot_save(world: World, phase: str) -> None:
+    train(world, "a", phase=job_pb2.Progress.Phase.Value(phase))
+    started = time.monotonic()
+    world.scheduler.drain(600.0)
+    assert time.monotonic() - started < 5.0
+    assert (world.state("a"), world.reasons("a")) == ("QUEUED", ["SERVER_STOPPED"])
+
+
+def test_a_cancel_while_an_attempt_saves_for_a_drain_ends_it_at_once(world: World) -> None:
+    train(world, "a")
+    draining = drain(world, 600.0)
+    world.desk.cancel("a")
+    draining.join(10.0)
+    assert not draining.is_alive()
+    assert world.state("a") == "CANCELLED"
+
+
 def test_a_drain_lets_a_proven_export_and_a_cancel_stand(tmp_path: Path) -> None:
     world = World(tmp_path, Devices((), 2))
     try:
@@ -504,6 +582,18 @@ def test_a_server_that_dies_over_a_drain_leaves_the_reason_to_the_next_one(world
     with pytest.raises(CrashError):
         world.scheduler.drain(10.0)
     world.serve()
+    world.tick_until(lambda: world.job("a").attempt_count == 2)
+    assert world.reasons("a")[0] == "SERVER_STOPPED"
+
+
+def test_what_was_told_to_save_by_a_server_that_died_has_a_while_to_do_so_under_the_next_one(world: World) -> None:
+    train(world, "a")
+    world.store.mark_stopping(world.job("a").uid, 1, Job.SERVER_STOPPED)
+    world.serve()
+    world.tick()
+    answer = world.store.record_report(world.job("a").uid, 1, report(2, step=20), world.desk.now())
+    assert answer.directive == attempt_pb2.ReportResponse.CHECKPOINT_AND_STOP
+    assert not is_gone(world.trainer_pid("a"))
     world.tick_until(lambda: world.job("a").attempt_count == 2)
     assert world.reasons("a")[0] == "SERVER_STOPPED"
 

@@ -281,7 +281,7 @@ TABLE: Final[Sequence[Setting]] = (
         "drain_timeout",
         "20s",
         _seconds,
-        "How long attempts may take to stop after SIGTERM before they are killed.",
+        "How long running attempts may take after SIGTERM to save a checkpoint and end, before they are killed.",
         "DURATION",
     ),
     Setting(

@@ -4,7 +4,7 @@ import hashlib
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from google.protobuf.duration_pb2 import Duration
@@ -14,6 +14,8 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
 from gradloom.jobs.records import AttemptRow, StoredCheckpoint
 from gradloom.v1 import job_pb2
+
+_TRAINING: Final = (job_pb2.Progress.TRAINING, job_pb2.Progress.EVALUATING)
 
 
 def job_message(row: sa.Row[Any]) -> job_pb2.Job:
@@ -80,6 +82,7 @@ def attempt_row(row: sa.Row[Any]) -> AttemptRow:
         devices_released=row.devices_released,
         artifact_root=row.artifact_root,
         stopping_reason=row.reason,
+        is_training=job_pb2.Progress.FromString(row.progress or b"").phase in _TRAINING,
         finish=None if row.finish is None else attempt_pb2.FinishAttemptRequest.FromString(row.finish),
         beat=row.beat,
         lease_owner=row.lease_owner,

@@ -49,6 +49,8 @@ class AttemptRow:
     """Where the artifacts of this attempt's server lay when it was claimed."""
     stopping_reason: int
     """Why it is being ended (`Job.Reason`); REASON_UNSPECIFIED while nobody asked for it."""
+    is_training: bool
+    """Its newest report tells of training or an evaluation: there is a state that it could save."""
     finish: attempt_pb2.FinishAttemptRequest | None
     """How the trainer said it ended; None when it has not said so."""
     beat: int

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 _LEASE_SECONDS = 5.0
 _DRAIN_LOOK_SECONDS = 0.05
 _KILL_SECONDS = 10.0
+_END_SECONDS = 3.0
+"""The part of a drain that is left for ending what has not saved in time."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Timing:
 
     stop_grace_seconds: float = 10.0
     """Between asking a trainer to end and killing it."""
+    save_seconds: float = 15.0
+    """What a trainer has to save a checkpoint that was told so by a server which is gone; a drain says it anew."""
     finish_grace_seconds: float = 30.0
     """A trainer that has reported its end and lives on is stopped after this."""
     launch_pause_seconds: float = 5.0
@@ -78,6 +82,8 @@ class Scheduler:
         self._trainer_address = trainer_address
         self._timing = timing or Timing()
         self._clock = clock
+        self._stop_grace_seconds = self._timing.stop_grace_seconds
+        self._save_seconds = self._timing.save_seconds
         self._owner = str(uuid.uuid4())
         self._lease_beat = 0
         self._next_lease = 0.0
@@ -107,17 +113,19 @@ class Scheduler:
             self._launcher.warm()
 
     def drain(self, timeout_seconds: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
-        """Ends every attempt and returns their jobs to the queue; kills what is left after the timeout or when hurried.
+        """Has every attempt save what it can and end, and returns their jobs to the queue.
 
-        Returns when nothing is left. No tick may follow.
+        Kills what is left after the timeout, or at once when hurried. Returns when nothing is left. No tick may follow.
         """
         deadline = self._clock() + timeout_seconds
+        self._stop_grace_seconds = timeout_seconds
+        self._save_seconds = timeout_seconds - min(_END_SECONDS, timeout_seconds / 2)
         for attempt in self._store.live_attempts():
             with self._logged(attempt):
-                # Told before it is stopped, so that a server that dies here leaves the reason to the next one.
+                # Before it is stopped, so that a server that dies here leaves the reason to the next one. From now on
+                # the answer to a report is to save and to stop.
                 self._store.mark_stopping(attempt.uid, attempt.number, job_pb2.Job.SERVER_STOPPED)
-            with self._logged(attempt):
-                self._launcher.stop(attempt.directory, timeout_seconds)
+        self._follow(utc_now())
         self._launcher.close()
         while (live := self._follow(utc_now())) and self._clock() < deadline and not is_hurried():
             time.sleep(_DRAIN_LOOK_SECONDS)
@@ -180,9 +188,16 @@ class Scheduler:
         key = (attempt.uid, attempt.number)
         lingers = attempt.finish is not None and self._age(attempt, "finished") > self._timing.finish_grace_seconds
         wanted = attempt.job_state == job_pb2.Job.CANCELLING or attempt.stopping_reason or lingers
-        if wanted and key not in self._stops_sent:
-            self._launcher.stop(attempt.directory, self._timing.stop_grace_seconds)
+        if wanted and key not in self._stops_sent and not self._may_save(attempt):
+            self._launcher.stop(attempt.directory, self._stop_grace_seconds)
             self._stops_sent.add(key)
+
+    def _may_save(self, attempt: AttemptRow) -> bool:
+        """Tells whether the attempt is told to save by the answers to its reports, and has time left to."""
+        stops_with_server = attempt.stopping_reason == job_pb2.Job.SERVER_STOPPED
+        goes_on = attempt.job_state != job_pb2.Job.CANCELLING and attempt.finish is None
+        can_save = stops_with_server and goes_on and attempt.is_training
+        return can_save and self._age(attempt, "saving") < self._save_seconds
 
     def _end(self, attempt: AttemptRow, observed: Ended | Lost | LaunchError, now: datetime) -> bool:
         directory = attempt.directory

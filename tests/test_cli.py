@@ -254,6 +254,19 @@ def test_a_failed_job_is_told_with_reason_faults_and_log_and_exits_1(serving: Se
     )
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("RUNNING", "step 50 of 100, checkpoint at step 40"), ("QUEUED", "checkpoint at step 40"), ("SUCCEEDED", None)],
+)
+def test_get_tells_where_a_job_would_go_on(serving: Serving, played: Played, state: str, told: str | None) -> None:
+    job = job_pb2.Job(name=NAME, state=state, progress=job_pb2.Progress(checkpoint_step=40))
+    if state != "QUEUED":
+        job.progress.global_step, job.progress.total_steps = 50, 100
+    played.jobs[NAME] = job
+    shown = gradloom(serving, "get", "digits").stdout
+    assert "checkpoint" not in shown if told is None else told in shown
+
+
 def test_watch_with_json_prints_one_message_a_line(serving: Serving, played: Played) -> None:
     played.watches = [life(failed_job())]
     done = gradloom(serving, "watch", "digits", "-o", "json")

@@ -77,7 +77,7 @@ def activity(job: job_pb2.Job) -> str:
 
 
 def progress_line(job: job_pb2.Job) -> str:
-    """Such as `training, epoch 2 of 3, step 1900 of 5157, 11200 examples/s, loss 0.41`; empty before the first look."""
+    """Such as `training, epoch 2 of 3, step 1900 of 5157, checkpoint at step 1719, loss 0.41`; empty at first."""
     if not job.HasField("progress"):
         return ""
     progress = job.progress
@@ -88,6 +88,8 @@ def progress_line(job: job_pb2.Job) -> str:
         parts.append(f"step {progress.global_step} of {progress.total_steps}")
     if progress.examples_per_second:
         parts.append(f"{progress.examples_per_second:,.0f} examples/s")
+    if progress.HasField("checkpoint_step") and job.state != job_pb2.Job.SUCCEEDED:
+        parts.append(f"checkpoint at step {progress.checkpoint_step}")
     if progress.scalars:
         parts.append(text.scalars(progress.scalars))
     return ", ".join(part for part in parts if part)

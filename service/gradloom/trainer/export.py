@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gradloom.trainer.durable import flush_to_disk
 from gradloom.trainer.models import exported_model
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -81,10 +82,10 @@ def put_in_place(written: Path, target: Path) -> None:
     """Makes a written directory durable, then gives it its name: it is there whole or not at all."""
     for directory, _, files in os.walk(written):
         for name in files:
-            _flush_to_disk(Path(directory, name))
-        _flush_to_disk(Path(directory))
+            flush_to_disk(Path(directory, name))
+        flush_to_disk(Path(directory))
     os.rename(written, target)
-    _flush_to_disk(target.parent)
+    flush_to_disk(target.parent)
 
 
 def manifest(written: Path, attempt: int) -> list[job_pb2.Artifact]:
@@ -105,11 +106,3 @@ def manifest(written: Path, attempt: int) -> list[job_pb2.Artifact]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,8 +17,11 @@ from gradloom.trainer.construction import construct
 from gradloom.v1 import service_pb2
 
 CATALOGUE = Catalogue.load()
+FUNCTIONS = [entry for entry in CATALOGUE.entries() if entry.kind == "activation" or entry.type == "gradloom>cauchy"]
 CONSTRUCTED = [
-    entry for entry in CATALOGUE.entries() if entry.kind not in ("activation", "dataset") and entry.type != "Input"
+    entry
+    for entry in CATALOGUE.entries()
+    if entry.kind != "dataset" and entry.type != "Input" and entry not in FUNCTIONS
 ]
 
 ARGUMENTS: dict[str, Any] = {
@@ -126,9 +129,20 @@ def test_a_config_survives_the_wire_and_the_checks_and_makes_the_same_object(ent
 
 @pytest.mark.parametrize("entry", CATALOGUE.entries("activation"), ids=lambda entry: entry.type)
 def test_an_activation_is_found_by_each_of_its_names(entry: Entry) -> None:
+    package = components if ">" in entry.type else keras.activations
     for name in (entry.type, *entry.aliases):
         layer = construct(CATALOGUE.get("layer", "Activation"), {"activation": name}, "it")  # type: ignore[arg-type]
-        assert layer.activation is getattr(keras.activations, entry.type)
+        assert layer.activation is getattr(package, entry.type.rpartition(">")[2])
+
+
+def test_a_plain_function_is_a_component_by_what_it_takes() -> None:
+    entry = CATALOGUE.get("loss", "gradloom>cauchy")
+    assert entry is not None
+    assert entry.parameters == ()
+    assert construct(entry, {}, "it") is components.cauchy
+    assert generator.kind_of(lambda x: x) == generator.kind_of(keras.activations.relu) == "activation"
+    assert generator.kind_of(keras.losses.huber) == "loss"
+    assert generator.kind_of(lambda: 0) is generator.kind_of(dict) is generator.kind_of(7) is None
 
 
 def test_aliases_name_the_same_entry() -> None:

@@ -1,4 +1,4 @@
-"""Our own Keras objects against Keras's."""
+"""Our own Keras objects: what they keep in files, and our LayerNormalization against Keras's."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,49 @@ import keras
 import numpy as np
 import pytest
 
+from gradloom import components
 from gradloom.components import LayerNormalization
 
 RNG = np.random.default_rng(5)
+AWKWARD = 0.1 + 0.2
+"""A number that a short decimal would not give back."""
+
+
+def saved_model() -> keras.Model:
+    """A model of all our layers, with our initializer, regularizer, constraint and activation in them."""
+    inputs = keras.Input((5,))
+    x = components.Standardize(epsilon=AWKWARD)(inputs)
+    x = components.ComputeSum()(components.GaussianNoise(AWKWARD, seed=3)(x))
+    x = components.Dense(
+        4,
+        activation=components.stable_softplus,
+        kernel_initializer=components.GlorotNormal(seed=3),
+        kernel_regularizer=components.L1(AWKWARD),
+        bias_constraint=components.NonNegative(),
+    )(x)
+    x = components.ActivityRegularization(AWKWARD, AWKWARD / 3, "sum")(x)
+    x = components.ResidualBlock(4, activation=components.stable_softplus)(x)
+    mixed = components.MultiLayer()([x, components.Exponential()(components.Linear(4)(x))])
+    outputs = LayerNormalization(epsilon=AWKWARD)(keras.layers.Concatenate()(list(mixed)))
+    return keras.Model(inputs, outputs, name="m")
+
+
+def test_a_keras_file_gives_every_object_back_to_the_last_bit(tmp_path: Path) -> None:
+    model = saved_model()
+    inputs = RNG.normal(size=(9, 5)).astype("float32")
+    model.compile(
+        components.AdaBelief(AWKWARD / 100, AWKWARD, epsilon=AWKWARD),
+        components.Huber(AWKWARD),
+        metrics=[components.HuberMetric(AWKWARD), components.Precision(AWKWARD)],
+    )
+    model.fit(inputs, RNG.normal(size=(9, 12)), verbose=0)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(loaded(inputs), model(inputs))
+    assert loaded.to_json() == model.to_json()
+    assert loaded.loss.threshold == AWKWARD
+    for variable, other in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(variable, other)
 
 
 def trained_pair(size: int, **config: object) -> tuple[keras.Layer, keras.Layer]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gradloom import documents
+from gradloom import components, documents
 from gradloom.errors import InvalidRequestError
 from gradloom.spec import assign_groups, with_defaults
 from gradloom.trainer import models
@@ -112,6 +112,30 @@ def test_an_activation_written_as_a_component_is_the_function_itself() -> None:
     config = {"units": 2, "activation": {"type": "relu", "config": {"max_value": 6}}}
     told = faults_in("spec.model.layers.2.config", config)
     assert "takes no config" in told["spec.model.layers[2].config.activation.config"]
+
+
+def test_our_own_objects_are_found_by_their_names_within_a_layer() -> None:
+    config = {
+        "units": 2,
+        "activation": "gradloom>stable_softplus",
+        "kernel_initializer": "gradloom>GlorotNormal",
+        "kernel_regularizer": {"type": "gradloom>L1", "config": {"factor": 0.5}},
+        "bias_constraint": "gradloom>NonNegative",
+    }
+    job = changed("spec.model.layers.2.config", config)
+    assert faults_of(job) == []
+    first = models.build_model(with_defaults(job.spec, 3))
+    nested = json.loads(first.to_json())
+    # A name alone, where Keras itself writes a whole component.
+    nested["config"]["layers"][2]["config"]["bias_constraint"] = "gradloom>NonNegative"
+    keras_config = changed("spec.model", {"name": "small", "keras_config": json.dumps(nested)})
+    assert faults_of(keras_config) == []
+    for model in (first, models.build_model(keras_config.spec)):
+        layer = model.get_layer("hidden")
+        assert layer.activation is components.stable_softplus
+        assert layer.kernel_regularizer.factor == 0.5
+        assert isinstance(layer.kernel_initializer, components.GlorotNormal)
+        assert isinstance(layer.bias_constraint, components.NonNegative)
 
 
 def test_paths_start_with_the_models_own_layer_however_it_was_made() -> None:

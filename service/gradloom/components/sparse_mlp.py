@@ -7,13 +7,14 @@ import keras
 
 from gradloom.components.activity_regularization import ActivityRegularization
 from gradloom.components.linear import Linear
+from gradloom.components.standardize import Standardize
 
 
 @keras.saving.register_keras_serializable(package="gradloom")
 class SparseMLP(keras.Model):
     """A stack of linear layers; what the hidden ones give out is pushed towards 0 by an L1 loss.
 
-    Variables lie below `hidden_0`, `hidden_1`, ... and `outputs`.
+    Variables lie below `hidden_0`, `hidden_1`, ... and `prediction`.
 
     Args:
         units: Integer, numbers that each example gives; at least 1.
@@ -21,8 +22,7 @@ class SparseMLP(keras.Model):
         activation: Activation of the hidden layers.
         output_activation: Activation of the output.
         sparsity: Float, factor of the sum of the absolute hidden outputs of one example, in the mean over examples.
-        normalize: Boolean, whether each input is first brought to mean 0 and variance 1, by statistics that training
-            keeps (a BatchNormalization without scale and offset).
+        standardize: Boolean, whether the inputs pass a `Standardize` first.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class SparseMLP(keras.Model):
         activation: Any = "relu",
         output_activation: Any = None,
         sparsity: float = 1e-3,
-        normalize: bool = True,
+        standardize: bool = True,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -40,41 +40,33 @@ class SparseMLP(keras.Model):
         self.hidden_units = tuple(hidden_units)
         self.activation = keras.activations.get(activation)
         self.output_activation = keras.activations.get(output_activation)
-        self.sparsity = sparsity
-        self.normalize = normalize
+        self.sparsity = float(sparsity)
+        self.standardize = standardize
         dtype = self.dtype_policy
-        self.flatten = keras.layers.Flatten(dtype=dtype)
-        self.normalization = (
-            keras.layers.BatchNormalization(center=False, scale=False, name="normalization", dtype=dtype)
-            if normalize
-            else None
-        )
+        flatten = Standardize if standardize else keras.layers.Flatten
+        self.features = flatten(name="features", dtype=dtype)
         self.hidden = [
             Linear(width, name=f"hidden_{index}", dtype=dtype) for index, width in enumerate(self.hidden_units)
         ]
         self.penalties = [
             ActivityRegularization(l1=sparsity, name=f"sparsity_{index}", dtype=dtype)
-            for index in range(len(self.hidden))
+            for index in range(len(self.hidden_units))
         ]
-        self.outputs_layer = Linear(units, name="outputs", dtype=dtype)
+        self.prediction = Linear(units, name="prediction", dtype=dtype)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the variables of every layer."""
-        shape = self.flatten.compute_output_shape(input_shape)
-        if self.normalization is not None:
-            self.normalization.build(shape)
-        for layer in (*self.hidden, self.outputs_layer):
+        shape = input_shape
+        for layer in (self.features, *self.hidden, self.prediction):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any) -> Any:
         """Takes [b, ...] and returns [b, units] in the compute dtype."""
-        values = self.flatten(inputs)
-        if self.normalization is not None:
-            values = self.normalization(values, training=training)
+        values = self.features(inputs)
         for layer, penalty in zip(self.hidden, self.penalties, strict=True):
             values = penalty(self.activation(layer(values)))
-        return self.output_activation(self.outputs_layer(values))
+        return self.output_activation(self.prediction(values))
 
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument."""
@@ -85,5 +77,5 @@ class SparseMLP(keras.Model):
             "activation": keras.activations.serialize(self.activation),
             "output_activation": keras.activations.serialize(self.output_activation),
             "sparsity": self.sparsity,
-            "normalize": self.normalize,
+            "standardize": self.standardize,
         }

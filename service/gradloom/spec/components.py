@@ -205,6 +205,7 @@ class ComponentChecker:
         return self._one(kind, value, field, depth)
 
     def _one(self, kind: str, value: Any, field: str, depth: int) -> Any:
+        value = function_name(kind, value)
         if isinstance(value, Mapping):
             rewritten = self.nested(kind, value, field, depth)
             if kind == "dtype_policy" and rewritten:
@@ -217,7 +218,10 @@ class ComponentChecker:
         if kind == "dtype_policy" and isinstance(value, str):
             self.dtype(value, field)
         elif isinstance(value, str) and kind not in ("schedule", "layer"):
-            self.entry(kind, value, field)
+            entry = self.entry(kind, value, field)
+            if entry is not None and ">" in entry.type:
+                # Keras finds only its own objects by their name alone.
+                return serialized(entry, self.config(entry, {}, field, depth + 1))
         else:
             number = "a number or " if kind == "schedule" else ""
             named = "" if kind in ("schedule", "layer") else " or its name"
@@ -234,6 +238,13 @@ class ComponentChecker:
             self.faults.add(field, f"must be {known}: precision is not a matter of single layers; got {shown(name)}")
 
 
+def function_name(kind: str, value: Any) -> Any:
+    """The name of a plain function that Keras has written as a component, such as an activation; else the value."""
+    if kind == "activation" and isinstance(value, Mapping) and value.get("class_name") == "function":
+        return value.get("config")
+    return value
+
+
 def is_known_module(module: Any) -> bool:
     """Whether a `module` key is one that Keras or we would have written for a class; it is never imported."""
     if not isinstance(module, str):
@@ -246,6 +257,8 @@ def is_known_module(module: Any) -> bool:
 def serialized(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
     """A component as Keras writes it, by the catalogue's own words."""
     package, _, name = entry.type.rpartition(">")
+    if package and entry.kind == "activation":
+        return {"module": "builtins", "class_name": "function", "config": entry.type, "registered_name": "function"}
     if package:
         return {"module": None, "class_name": name, "config": dict(config), "registered_name": entry.type}
     module, _, name = entry.origin.rpartition(".")

@@ -13,6 +13,7 @@ from gradloom import components
 from gradloom.catalogue import Catalogue, Entry, Parameter
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import child, did_you_mean, shown, with_article
+from gradloom.spec.components import function_name
 from gradloom.spec.numbers import struct_to_config
 from gradloom.spec.paths import resolve_within
 from gradloom.trainer.library_messages import on_one_line
@@ -87,6 +88,7 @@ def _argument(value: Any, parameter: Parameter, field: str, data_roots: tuple[st
 
 def _nested(kind: str, value: Any, field: str, data_roots: tuple[str, ...]) -> Any:
     """A nested component `{type, config}` or `{class_name, config}`, or a name such as `relu`; numbers as they are."""
+    value = function_name(kind, value)
     if isinstance(value, dict):
         key = "type" if "type" in value else "class_name"
         # An activation may be a layer with parameters, such as LeakyReLU.

@@ -239,9 +239,10 @@ class ComponentChecker:
 
 
 def function_name(kind: str, value: Any) -> Any:
-    """The name of a plain function that Keras has written as a component, such as an activation; else the value."""
+    """The name of a custom activation, where Keras has written the plain function as a component; else the value."""
     if kind == "activation" and isinstance(value, Mapping) and value.get("class_name") == "function":
-        return value.get("config")
+        name = value.get("config")
+        return name if isinstance(name, str) and ">" in name else value
     return value
 
 

@@ -142,7 +142,7 @@ TRIALS: dict[str, dict[str, Any]] = {
         "clip_norm": 0.3,
         "replicas": REPLICAS,
     },
-    "replicas without rows": {"model": regularized, "groups": one_group(adam), "data": FEW},
+    "replicas without rows": {"model": regularized, "groups": one_group(adam), "data": FEW, "micro_batches": (1, 3)},
     "loss summed over the batch": {
         "model": regularized,
         "groups": one_group(sgd, clip_norm=1.0),
@@ -154,6 +154,7 @@ TRIALS: dict[str, dict[str, Any]] = {
         "groups": one_group(sgd),
         "data": FEW,
         "loss": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1),
+        "micro_batches": (1, 3),
     },
     "batch normalization": {"model": normalized, "groups": one_group(sgd), "data": FEW, "validation": UNEVEN},
     "convolution of bytes": {"model": convolutional, "groups": one_group(adam), "data": IMAGES},
@@ -162,14 +163,14 @@ TRIALS: dict[str, dict[str, Any]] = {
 }
 
 
-def train(trial: dict[str, Any], distribution: tf.distribute.Strategy) -> dict[str, Any]:
+def train(trial: dict[str, Any], distribution: tf.distribute.Strategy, micro_batches: int = 1) -> dict[str, Any]:
     keras.utils.set_random_seed(3)
     with distribution.scope():
         model = trial["model"]()
         groups = trial["groups"](model)
         loss = (trial.get("loss") or SPARSE["loss"])()
         metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    options = spec_pb2.TrainingSpec(global_batch_size=8, seed=5)
+    options = spec_pb2.TrainingSpec(global_batch_size=8, seed=5, gradient_accumulation_steps=micro_batches)
     if "clip_norm" in trial:
         options.clip_norm = trial["clip_norm"]
     training = Training(model, loss, metrics, groups, options, trial["data"], trial.get("validation"), distribution)
@@ -235,10 +236,10 @@ def main() -> None:
         for name, trial in TRIALS.items():
             if replicas not in trial.get("replicas", (1, 4)):
                 continue
-            found |= {
-                f"{name}/{replicas}/{what}": value
-                for what, value in train(trial, strategy.make_strategy(strategy.CPU, replicas)).items()
-            }
+            for parts in trial.get("micro_batches", (1,)):
+                setting = f"{name}/{replicas}" if parts == 1 else f"{name}/{replicas} in {parts} micro-batches"
+                results = train(trial, strategy.make_strategy(strategy.CPU, replicas), parts)
+                found |= {f"{setting}/{what}": value for what, value in results.items()}
     np.savez(sys.argv[1], **found)
 
 

@@ -19,14 +19,26 @@ CHANCE = np.random.default_rng(3)
 ARRAYS = Arrays(CHANCE.normal(size=(10, 3)).astype(np.float32), CHANCE.normal(size=(10, 1)).astype(np.float32))
 BATCH = 4
 SEED = 11
+MIXED_FLOAT16 = spec_pb2.TrainingSpec.MIXED_FLOAT16
 
 
-def train(optimizers, epochs=1, clip_norm=None, constraint=None, regularizer=None, strategy_=None, validation=None):
+def train(
+    optimizers,
+    epochs=1,
+    clip_norm=None,
+    constraint=None,
+    regularizer=None,
+    strategy_=None,
+    validation=None,
+    dtype=None,
+    arrays=ARRAYS,
+    **options_,
+):
     """Trains a linear model; `optimizers` holds (maker of the optimizer, group's options) for kernel and bias."""
     distribution = strategy_ or strategy.make_strategy(strategy.CPU, 1)
     with distribution.scope():
         layer = keras.layers.Dense(
-            1, kernel_initializer="ones", kernel_constraint=constraint, kernel_regularizer=regularizer
+            1, kernel_initializer="ones", kernel_constraint=constraint, kernel_regularizer=regularizer, dtype=dtype
         )
         model = keras.Sequential([keras.Input((3,)), layer], name="model")
         groups = [
@@ -35,10 +47,10 @@ def train(optimizers, epochs=1, clip_norm=None, constraint=None, regularizer=Non
                 ("kernel", "bias"), layer.variables, optimizers, strict=True
             )
         ]
-    options = spec_pb2.TrainingSpec(global_batch_size=BATCH, seed=SEED)
+    options = spec_pb2.TrainingSpec(global_batch_size=BATCH, seed=SEED, **options_)
     if clip_norm is not None:
         options.clip_norm = clip_norm
-    training = Training(model, keras.losses.MeanSquaredError(), [], groups, options, ARRAYS, validation, distribution)
+    training = Training(model, keras.losses.MeanSquaredError(), [], groups, options, arrays, validation, distribution)
     scalars = [training.run_epoch(epoch) for epoch in range(1, epochs + 1)]
     return layer.kernel.numpy(), layer.bias.numpy(), scalars, training
 
@@ -285,3 +297,33 @@ def test_frozen_batch_normalization_infers_until_it_is_trained():
     assert norm.trainable
     training.run_epoch(2)
     np.testing.assert_allclose(norm.moving_mean, 0.5 * ARRAYS.features.mean(axis=0), rtol=1e-4)
+
+
+def test_in_float16_an_overflow_in_one_group_skips_all_of_them_and_halves_the_scale():
+    scales = [2.0**15]
+
+    def update(step, kernel, bias, dk, db):
+        # The largest float16 is 65,504.
+        if max(np.abs(dk).max(), np.abs(db).max()) * scales[-1] > 65504:
+            scales.append(scales[-1] / 2)
+            return kernel, bias
+        return kernel - 0.01 * dk, bias - 0.01 * db
+
+    expected = oracle(update, epochs=4)
+    kernel, bias, _, training = train(
+        [(sgd(0.01), {}), (sgd(0.01), {})], epochs=4, dtype="mixed_float16", precision=MIXED_FLOAT16
+    )
+    np.testing.assert_allclose(kernel, expected[0], rtol=0.01)
+    np.testing.assert_allclose(bias, expected[1], rtol=0.05)
+    skipped = len(scales) - 1
+    assert skipped > 1
+    assert [group.optimizer.iterations.numpy() for group in training.groups] == [12 - skipped] * 2
+    assert training.loss_scale.value() == scales[-1]
+
+
+def test_float16_gives_up_when_no_scale_is_small_enough():
+    arrays = Arrays(np.full_like(ARRAYS.features, np.inf), ARRAYS.labels)
+    with pytest.raises(NotFiniteError, match=r"at step 16$"):
+        train(
+            [(sgd(0.01), {}), (sgd(0.01), {})], epochs=9, dtype="mixed_float16", precision=MIXED_FLOAT16, arrays=arrays
+        )

@@ -33,10 +33,24 @@ class Share(NamedTuple):
     examples: Examples
     rows: int
     """How many rows count."""
-    begin: int
-    """Position of the first row in the global batch."""
+    begin: int | tf.Tensor
+    """Position of the first row in the global batch; a tensor where that is run in parts."""
     total: int
     """Rows of the global batch."""
+    parts: int = 1
+    """In how many parts the global batch is run, one after the other."""
+    counts: tf.Tensor | None = None
+    """Then, how many values of the global batch count in each loss, [losses]; 0 for one that masks none."""
+
+
+class Whole(NamedTuple):
+    """The global batch that a batch is only a part of."""
+
+    offset: tf.Tensor | int
+    """Position of the part's first row in it."""
+    rows: int
+    parts: int
+    counts: tf.Tensor | None
 
 
 class Batches:
@@ -98,24 +112,31 @@ def _rows(tensor: tf.Tensor, begin: tf.Tensor, rows: int) -> tf.Tensor:
 
 
 def run_on_shares(
-    strategy: tf.distribute.Strategy, replica_step: Callable[[Share], Any], batch: Examples, stand_in: bool
+    strategy: tf.distribute.Strategy,
+    replica_step: Callable[[Share], Any],
+    batch: Examples,
+    stand_in: bool,
+    whole: Whole | None = None,
 ) -> tuple[Any, ...]:
-    """Calls `replica_step` on every replica with its share of a global batch; returns what each gives.
+    """Calls `replica_step` on every replica with its share of a global batch or, with `whole`, of a part of one.
+
+    Returns what each gives.
 
     Runs in cross-replica context. A replica without rows is called all the same, since all must meet in the all-reduce.
     With `stand_in` it gets the batch's first row to run on, and 0 as their number: some layers (an LSTM) fail on no
     rows. Without, it gets no rows: statistics that are taken over all replicas may not see a row twice.
     """
-    total = batch.features.shape[0]
+    rows_here = batch.features.shape[0]
+    offset, total, parts, counts = whole or Whole(0, rows_here, 1, None)
 
     def share(begin: int, end: int) -> Share:
-        if end - begin == total:
-            return Share(batch, total, 0, total)
+        if end - begin == rows_here:
+            return Share(batch, rows_here, offset, total, parts, counts)
         rows = slice(0, 1) if stand_in and begin == end else slice(begin, end)
-        return Share(Examples(*(tensor[rows] for tensor in batch)), end - begin, begin, total)
+        return Share(Examples(*(tensor[rows] for tensor in batch)), end - begin, offset + begin, total, parts, counts)
 
     with tf.device(_HOST):
-        shares = [share(begin, end) for begin, end in share_bounds(total, strategy.num_replicas_in_sync)]
+        shares = [share(begin, end) for begin, end in share_bounds(rows_here, strategy.num_replicas_in_sync)]
     return strategy.experimental_local_results(strategy.run(lambda: replica_step(shares[replica_number()])))
 
 
@@ -124,6 +145,23 @@ def share_bounds(rows: int, replicas: int) -> list[tuple[int, int]]:
     share, more = divmod(rows, replicas)
     ends = [share * (replica + 1) + min(replica + 1, more) for replica in range(replicas)]
     return list(zip([0, *ends], ends, strict=False))
+
+
+class Part(NamedTuple):
+    """Micro-batches of one size, one after the other in a global batch."""
+
+    first: int
+    """Position of the first row."""
+    size: int
+    times: int
+
+
+def micro_batches(rows: int, count: int) -> list[Part]:
+    """A batch cut into `count` micro-batches, or as many as it has rows, whose sizes differ by one at most."""
+    count = min(count, rows)
+    size, larger = divmod(rows, count)
+    parts = [Part(0, size + 1, larger), Part(larger * (size + 1), size, count - larger)]
+    return [part for part in parts if part.times]
 
 
 def replica_number() -> int:

@@ -37,6 +37,7 @@ from gradloom.trainer.interrupt import Interrupt
 from gradloom.trainer.live import GroupLook, LiveProgress
 from gradloom.trainer.losses import Objective
 from gradloom.trainer.normalization import synchronize_batch_normalization
+from gradloom.trainer.precision import LossScale
 from gradloom.trainer.program import Program
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
 from gradloom.trainer.strategy import offset_seeds
@@ -50,6 +51,7 @@ class Training:
         model: Holds the current weights.
         groups: All of them, frozen ones too.
         steps_per_epoch: Updates of an epoch, the last, smaller batch included.
+        loss_scale: What the loss is scaled with, in float16.
         synchronized_layers: Paths of the BatchNormalization layers that were made synchronized.
     """
 
@@ -81,11 +83,15 @@ class Training:
             options.synchronized_batch_normalization
         )
         self.synchronized_layers = synchronize_batch_normalization(model) if synchronized and replicas > 1 else []
+        micro_batches = max(1, options.gradient_accumulation_steps)
         if replicas > 1:
             offset_seeds(model, strategy)
+        if replicas > 1 or micro_batches > 1:
             self._objective.settle_kinds(*self._examples_to_try(train))
         with strategy.scope():
             self._tally = Tally(metrics)
+            mixed = options.precision == spec_pb2.TrainingSpec.MIXED_FLOAT16
+            self.loss_scale = LossScale() if mixed else None
         self._clip_norm = options.clip_norm if options.HasField("clip_norm") else None
         # By the groups that are trained: which ones depends on the epoch.
         self._steps: dict[tuple[Group, ...], TrainingStep] = {}
@@ -98,6 +104,7 @@ class Training:
             self._train,
             self._interrupt,
             stand_in=not self.synchronized_layers,
+            micro_batches=micro_batches,
         )
         self._live = LiveProgress()
         self._training_since: float | None = None
@@ -139,7 +146,7 @@ class Training:
     def _step_of(self, epoch: int) -> TrainingStep:
         groups = tuple(group for group in self.groups if group.is_trained(epoch))
         if groups not in self._steps:
-            self._steps[groups] = TrainingStep(self._objective, groups, self._clip_norm, self._tally)
+            self._steps[groups] = TrainingStep(self._objective, groups, self._clip_norm, self._tally, self.loss_scale)
         return self._steps[groups]
 
     def _examples_to_try(self, train: Arrays) -> tuple[tf.Tensor, tf.Tensor]:

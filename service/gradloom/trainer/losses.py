@@ -82,6 +82,8 @@ class Objective:
                 [FieldFault("spec.loss.config.reduction", "must give one number to minimise, not one for each example")]
             )
         self.model = model
+        self.losses = 1
+        self.loss_dtype = loss.dtype
         self._loss = loss
         self._regularized = [variable for variable in trained if variable.regularizer is not None]
         self._replicas = replicas
@@ -99,20 +101,33 @@ class Objective:
         """
         rows, total = share.rows, share.total
         outputs, entries = self._ledger.collect(lambda: self.model(share.examples.features, training=training))
-        loss = self._loss_share(share.examples.labels, outputs, rows, total)
+        loss = self._loss_share(share, outputs)
         kinds = self._entry_kinds.get(training, [Kind.MEAN] * len(entries))
         for entry, kind in zip(entries, kinds, strict=True):
             loss += tf.cast(_part(entry.value, kind, rows, total), loss.dtype)
         for variable in self._regularized if trained is None else [one for one in trained if one.regularizer]:
-            loss += tf.cast(variable.regularizer(variable), loss.dtype) / self._replicas
+            loss += tf.cast(variable.regularizer(variable), loss.dtype) / (self._replicas * share.parts)
         return loss, outputs
 
-    def _loss_share(self, labels: tf.Tensor, outputs: tf.Tensor, rows: int, total: int) -> tf.Tensor:
-        values, mask = self._values(labels, outputs)
+    def counts(self, share: Share) -> tf.Tensor:
+        """How many values of this replica's share count, [losses], 0 for a loss that masks none; in replica context.
+
+        A batch that is run in parts needs to know it of all of them before the first, see `Share.counts`.
+        """
+        outputs, _ = self._ledger.collect(lambda: self.model(share.examples.features, training=False))
+        values, mask = self._values(share.examples.labels, outputs)
+        if values.shape.rank == 0 or mask is None:
+            return tf.zeros([1], self.loss_dtype)
+        return tf.reshape(tf.reduce_sum(_counting(_broadcastable(mask, values), share.rows)), [1])
+
+    def _loss_share(self, share: Share, outputs: tf.Tensor) -> tf.Tensor:
+        rows, total = share.rows, share.total
+        values, mask = self._values(share.examples.labels, outputs)
         if values.shape.rank == 0:
             return _part(values, self._loss_kind or Kind.MEAN, rows, total)
         if mask is not None:
-            return self._masked_share(_counting(values, rows), _counting(tf.cast(mask, values.dtype), rows))
+            mask = _broadcastable(mask, values)
+            return self._masked_share(_counting(values, rows), _counting(mask, rows), share)
         summed = tf.reduce_sum(_counting(values, rows))
         # Multiplied, because the gradient of a division takes five operations.
         return summed if self._loss.reduction == "sum" else summed * (1 / (total * _elements_per_row(values)))
@@ -127,14 +142,13 @@ class Objective:
             return values, None
         return values, found[0] if len(found) == 1 else found[0] & found[1]
 
-    def _masked_share(self, values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """The share of a loss of which only some values count: all replicas divide by how many count on all of them."""
-        mask = tf.reshape(mask, tf.concat([tf.shape(mask), tf.ones([values.shape.rank - mask.shape.rank], "int32")], 0))
+    def _masked_share(self, values: tf.Tensor, mask: tf.Tensor, share: Share) -> tf.Tensor:
+        """The share of a loss of which only some values count: all divide by how many count in the global batch."""
         summed = tf.reduce_sum(values * mask)
         if self._loss.reduction == "sum":
             return summed
-        count = tf.reduce_sum(mask)
-        if self._replicas > 1:
+        count = tf.reduce_sum(mask) if share.counts is None else share.counts[0]
+        if share.counts is None and self._replicas > 1:
             count = tf.distribute.get_replica_context().all_reduce("SUM", count)
         return tf.math.divide_no_nan(summed, count * _elements_per_row(values) / _elements_per_row(mask))
 
@@ -232,6 +246,12 @@ def _elements_per_row(values: tf.Tensor) -> tf.Tensor | int:
     """How many elements a row of [rows, ...] has, also when there is no row."""
     per_row = values.shape[1:].num_elements()
     return tf.cast(tf.reduce_prod(tf.shape(values)[1:]), values.dtype) if per_row is None else per_row
+
+
+def _broadcastable(mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """The mask as numbers, with as many dimensions as the values."""
+    shape = tf.concat([tf.shape(mask), tf.ones([values.shape.rank - mask.shape.rank], "int32")], 0)
+    return tf.reshape(tf.cast(mask, values.dtype), shape)
 
 
 def _counting(values: tf.Tensor, rows: int) -> tf.Tensor:

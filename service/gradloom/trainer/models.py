@@ -15,6 +15,7 @@ from gradloom.faults import Faults, child, did_you_mean, shown
 from gradloom.spec.defaults import with_defaults
 from gradloom.spec.numbers import struct_to_config
 from gradloom.trainer.construction import build_component, construct, refusal, refusing, resolve
+from gradloom.trainer.precision import set_precision
 from gradloom.trainer.serialized_models import model_from_json
 from gradloom.v1 import spec_pb2
 
@@ -61,7 +62,7 @@ def build_model(
         feature_shape: Gives the shape of one training example's features; asked for a `builder` alone, which needs it.
     """
     spec = with_defaults(spec, seed=0)
-    keras.config.set_dtype_policy("float32")
+    set_precision(spec.training)
     keras.config.set_image_data_format("channels_last")
     keras.utils.set_random_seed(spec.training.seed)
     # Keras numbers what nobody named (a seed generator, a wrapped layer) over the whole process; paths hold the number.

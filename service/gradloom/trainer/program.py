@@ -4,17 +4,28 @@
 (`loop.py`) owns when it runs. Everything here runs in cross-replica context.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from gradloom.trainer.batches import Batches, Examples, Share, gather, in_order, run_on_shares
+from gradloom.trainer.batches import (
+    Batches,
+    Examples,
+    Part,
+    Share,
+    Whole,
+    gather,
+    in_order,
+    micro_batches,
+    replica_number,
+    run_on_shares,
+)
 from gradloom.trainer.interrupt import Interrupt
 from gradloom.trainer.normalization import frozen_at_rest
-from gradloom.trainer.step import EvaluationStep, TrainingStep
+from gradloom.trainer.step import Backward, EvaluationStep, Reduced, TrainingStep
 
 
 class Program:
@@ -27,6 +38,7 @@ class Program:
         train: What is trained on.
         interrupt: Ends a run between two steps.
         stand_in: Whether a replica without rows gets one to run on.
+        micro_batches: How many parts of each batch are run one after the other.
     """
 
     def __init__(
@@ -37,6 +49,7 @@ class Program:
         train: Batches,
         interrupt: Interrupt,
         stand_in: bool,
+        micro_batches: int = 1,
     ):
         self._model = model
         self._strategy = strategy
@@ -44,6 +57,10 @@ class Program:
         self._data = train
         self._interrupt = interrupt
         self._stand_in = stand_in
+        self._micro_batches = micro_batches
+        self._seed_generators = [
+            variable.value for variable in model.variables if variable.name == "seed_generator_state"
+        ]
         with tf.device("CPU:0"):
             self.global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
         # By training step: there is one for each set of groups that is trained in some epoch.
@@ -96,33 +113,89 @@ class Program:
         self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, rows: int, look: tf.Tensor
     ) -> tf.Tensor:
         with frozen_at_rest(self._model, step.variables):
-            finite, *_ = self._run_on_shares(lambda share: step(share, look), self._batch(order, begin, rows))
-        for group in step.groups:
-            if group.waiting is not None:
-                self._apply_if(group.waiting.is_due(), group.apply_mean)
+            if self._micro_batches == 1 and step.loss_scale is None:
+                finite, *_ = self._run_on_shares(lambda share: step(share, look), self._batch(order, begin, rows))
+                self._apply_what_is_due(step)
+            else:
+                finite = self._update(step, self._backward(step, order, begin, rows), look)
         self.global_step.assign_add(1)
         return finite
 
-    def _apply_if(self, condition: tf.Tensor, update: Callable[[], None]) -> None:
-        """Runs an update on every replica where it is due; a cond within `strategy.run` could not reduce."""
+    def _backward(self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, rows: int) -> tuple[Backward, ...]:
+        """What forward and backward passes give on each replica, summed over the micro-batches of a batch."""
+        if self._micro_batches == 1:
+            return self._run_on_shares(step.backward, self._batch(order, begin, rows))
+        parts = micro_batches(rows, self._micro_batches)
+        # Every part draws from the same state, as the whole batch would.
+        states = [(variable, tf.identity(variable)) for variable in self._seed_generators]
 
-        def apply() -> tf.Tensor:
-            self._strategy.run(update)
+        def run(replica_step: Callable[[Share], Any], offset: tf.Tensor, size: int, counts: tf.Tensor | None) -> Any:
+            whole = Whole(offset, rows, min(rows, self._micro_batches), counts)
+            return self._run_on_shares(replica_step, self._batch(order, begin + offset, size), whole)
+
+        def count(offset: tf.Tensor, size: int, counts: Sequence[tf.Tensor]) -> Any:
+            return run(lambda share: counts[replica_number()] + step.counts(share), offset, size, None)
+
+        def add(offset: tf.Tensor, size: int, totals: Sequence[Backward]) -> Any:
+            for variable, state in states:
+                variable.assign(state)
+            return run(lambda share: totals[replica_number()].plus(step.backward(share)), offset, size, counts)
+
+        counts = tf.add_n(_sum_up(parts, count, self._on_replicas(step.no_counts)))
+        return _sum_up(parts, add, self._on_replicas(step.nothing))
+
+    def _update(self, step: TrainingStep, backward: Sequence[Backward], look: tf.Tensor) -> tf.Tensor:
+        """Reduces and updates; with a loss scale nothing is updated after an overflow. Returns what is finite."""
+
+        def reduce() -> Reduced:
+            # What comes out of a loop in the graph is on no device; a reduction wants to know which.
+            return step.reduce(tf.nest.map_structure(tf.identity, backward[replica_number()]))
+
+        reduced = self._on_replicas(reduce)
+        finite = reduced[0].finite
+
+        def update() -> None:
+            self._on_replicas(lambda: step.update(reduced[replica_number()], look))
+            self._apply_what_is_due(step)
+
+        if step.loss_scale is None:
+            update()
+            return finite
+        all_finite = tf.reduce_all(finite)
+        self._if(all_finite, update)
+        return finite | step.loss_scale.adjust(all_finite)
+
+    def _apply_what_is_due(self, step: TrainingStep) -> None:
+        for group in step.groups:
+            if group.waiting is not None:
+                self._if(group.waiting.is_due(), partial(self._on_replicas, group.apply_mean))
+
+    def _on_replicas(self, replica_step: Callable[[], Any]) -> tuple[Any, ...]:
+        """What a function in replica context gives on each replica."""
+        return self._strategy.experimental_local_results(self._strategy.run(replica_step))
+
+    def _if(self, condition: tf.Tensor, act: Callable[[], Any]) -> None:
+        """Acts in cross-replica context where the condition holds; a cond within `strategy.run` could not reduce."""
+
+        def acted() -> tf.Tensor:
+            act()
             return tf.constant(True)
 
-        tf.cond(condition, apply, lambda: tf.constant(False))
+        tf.cond(condition, acted, lambda: tf.constant(False))
 
     def _batch(self, order: tf.Tensor, begin: tf.Tensor, rows: int) -> Examples:
         return gather(self._data.examples, order, begin, rows)
 
-    def _run_on_shares(self, replica_step: Callable[[Share], Any], examples: Examples) -> tuple[Any, ...]:
+    def _run_on_shares(
+        self, replica_step: Callable[[Share], Any], examples: Examples, whole: Whole | None = None
+    ) -> tuple[Any, ...]:
         """What `replica_step` gives on each replica."""
 
         def as_the_model_takes_it(share: Share) -> Any:
             features = tf.cast(share.examples.features, self._model.inputs[0].dtype)
             return replica_step(share._replace(examples=share.examples._replace(features=features)))
 
-        return run_on_shares(self._strategy, as_the_model_takes_it, examples, self._stand_in)
+        return run_on_shares(self._strategy, as_the_model_takes_it, examples, self._stand_in, whole)
 
     def _pass_function(self, batches: Batches, rows: int) -> Callable[..., tf.Tensor]:
         """`_pass` in the graph for batches of `rows` examples; validation and test share it."""
@@ -145,3 +218,18 @@ class Program:
             return position + 1
 
         return tf.while_loop(go_on, batch, [begin])[0]
+
+
+def _sum_up(parts: Sequence[Part], add: Callable[[tf.Tensor, int, Any], Any], totals: Any) -> Any:
+    """`totals = add(offset, size, totals)` for all parts of a batch, one after the other, in the graph."""
+    for part in parts:
+
+        def go_on(index: tf.Tensor, totals: Any, part: Part = part) -> tf.Tensor:
+            return index < part.times
+
+        def once(index: tf.Tensor, totals: Any, part: Part = part) -> tuple[tf.Tensor, Any]:
+            return index + 1, add(part.first + index * part.size, part.size, totals)
+
+        # Several at a time would take the memory of several.
+        _, totals = tf.while_loop(go_on, once, (tf.constant(0), totals), parallel_iterations=1)
+    return totals

@@ -15,6 +15,7 @@ import tensorflow as tf
 from gradloom.trainer.batches import Share, replica_number
 from gradloom.trainer.groups import Group, clip_together, squared_norm
 from gradloom.trainer.losses import Objective
+from gradloom.trainer.precision import LossScale
 
 
 class Tally:
@@ -80,6 +81,19 @@ class Backward(NamedTuple):
     gradients: list[tf.Tensor]
     """By trained variable; dense."""
 
+    def plus(self, other: "Backward") -> "Backward":
+        """The sums with those of another part of the batch."""
+        pairs = zip(self.gradients, other.gradients, strict=True)
+        return Backward(self.loss + other.loss, [one + another for one, another in pairs])
+
+
+class Reduced(NamedTuple):
+    """The sums of all replicas' shares, the same on each of them."""
+
+    gradients: list[tf.Tensor]
+    finite: tf.Tensor
+    """bool [1 + groups]: whether the loss and each group's gradient are."""
+
 
 class TrainingStep:
     """One update of the groups that are trained, from one global batch; runs in replica context.
@@ -89,8 +103,16 @@ class TrainingStep:
     their own, because what depends on a condition runs in another `strategy.run` (`program.py`).
     """
 
-    def __init__(self, objective: Objective, groups: Sequence[Group], clip_norm: float | None, tally: Tally):
+    def __init__(
+        self,
+        objective: Objective,
+        groups: Sequence[Group],
+        clip_norm: float | None,
+        tally: Tally,
+        loss_scale: LossScale | None = None,
+    ):
         self.groups = tuple(groups)
+        self.loss_scale = loss_scale
         self._objective = objective
         self._clip_norm = clip_norm
         self._tally = tally
@@ -100,38 +122,54 @@ class TrainingStep:
         self._squared_norms = tf.Variable(tf.zeros([len(self.groups)], tf.float32), trainable=False, name="norms")
 
     def __call__(self, share: Share, look: tf.Tensor) -> tf.Tensor:
-        """Trains on this replica's share of a batch; returns what `update` does."""
-        return self.update(self.reduce(self.backward(share)), look)
+        """Trains on this replica's share of a batch, whatever it gives; returns what is finite."""
+        reduced = self.reduce(self.backward(share))
+        self.update(reduced, look)
+        return reduced.finite
 
     def backward(self, share: Share) -> Backward:
-        """This replica's share of the loss and its gradients; counts the share in the tally."""
+        """This replica's share of the loss and its gradients, scaled in float16; counts the share in the tally."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._watched)
             loss, outputs = self._objective(share, training=True, trained=self.variables)
+            target = loss if self.loss_scale is None else self.loss_scale.scaled(loss)
         self._tally.add(loss, share, outputs)
         gradients = [
             # A variable that the loss does not reach has a gradient of 0.
             tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
-            for gradient, variable in zip(tape.gradient(loss, self._watched), self._watched, strict=True)
+            for gradient, variable in zip(tape.gradient(target, self._watched), self._watched, strict=True)
         ]
         return Backward(loss, gradients)
 
-    def reduce(self, backward: Backward) -> Backward:
+    def counts(self, share: Share) -> tf.Tensor:
+        """What `Share.counts` holds, of this replica's share."""
+        return self._objective.counts(share)
+
+    def no_counts(self) -> tf.Tensor:
+        """The counts of no part of a batch."""
+        return tf.zeros([self._objective.losses], self._objective.loss_dtype)
+
+    def nothing(self) -> Backward:
+        """What the passes on no part of a batch give."""
+        return Backward(tf.zeros([], self._objective.loss_dtype), [tf.zeros_like(one) for one in self._watched])
+
+    def reduce(self, backward: Backward) -> Reduced:
         """The sums over the replicas, in one call."""
         # The loss goes with the gradients as one of them: one data type a call.
         kind = backward.gradients[0].dtype if backward.gradients else backward.loss.dtype
         loss, *gradients = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, [tf.cast(backward.loss, kind), *backward.gradients]
         )
-        return Backward(loss, gradients)
+        if self.loss_scale is not None:
+            gradients = self.loss_scale.unscaled(gradients)
+        # A sum is finite when everything in it is; the other way round it takes values at the end of the range.
+        sums = [tf.add_n([tf.reduce_sum(gradient) for gradient in own]) for own in self._split(gradients)]
+        finite = tf.math.is_finite(tf.stack([tf.cast(one, loss.dtype) for one in (loss, *sums)]))
+        return Reduced(gradients, finite)
 
-    def update(self, reduced: Backward, look: tf.Tensor) -> tf.Tensor:
-        """Applies the reduced gradients, or adds them to those that wait; keeps their norms if `look`.
-
-        Returns bool [1 + groups]: whether the loss and each group's gradient are finite.
-        """
+    def update(self, reduced: Reduced, look: tf.Tensor) -> None:
+        """Applies the gradients, or adds them to those that wait; keeps their norms if `look`."""
         by_group = self._split(reduced.gradients)
-        finite = self._finite(reduced.loss, by_group)
         self._keep_norms(by_group, look)
         if self._clip_norm is not None:
             by_group = self._split(clip_together(reduced.gradients, self._clip_norm))
@@ -141,12 +179,6 @@ class TrainingStep:
                 group.apply(prepared)
             else:
                 group.waiting.add(prepared)
-        return finite
-
-    def _finite(self, loss: tf.Tensor, by_group: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
-        # A sum is finite when everything in it is; the other way round it takes values at the end of the range.
-        sums = [tf.add_n([tf.reduce_sum(gradient) for gradient in own]) for own in by_group]
-        return tf.math.is_finite(tf.stack([tf.cast(one, loss.dtype) for one in (loss, *sums)]))
 
     def _split(self, gradients: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:
         rest = iter(gradients)
@@ -170,7 +202,7 @@ class TrainingStep:
         return {group.name: float(norm) for group, norm in zip(self.groups, norms, strict=True)}
 
     def raise_unless(self, finite: np.ndarray, step: int) -> None:
-        """Raises NotFiniteError unless all that `update` looked at in a step is finite."""
+        """Raises NotFiniteError unless all of `Reduced.finite` is true."""
         loss, *gradients = finite
         for group, is_finite in zip(self.groups, gradients, strict=True):
             if not is_finite:

@@ -11,6 +11,7 @@ import pytest
 
 from gradloom import documents
 from gradloom.v1 import spec_pb2
+from tests.test_initial_weights import saved
 from tests.test_trainer_process import SPEC
 
 
@@ -85,3 +86,14 @@ def test_a_variable_without_a_group_is_a_fault_that_lists_both_sides(spec):
     description = faults(answer)["spec.variable_groups"]
     assert "classifier/kernel" in description
     assert "body" in description
+
+
+def test_initial_weights_that_match_nothing_are_told_with_the_other_faults(spec, tmp_path):
+    checkpoint = saved(tmp_path, {"model/0/classifier/bias": np.ones(10, np.float32)})
+    spec.model.initial_weights.job = "source"
+    spec.model.initial_weights.match.extend(["classifier/*", "hidden/*"])
+    spec.loss.config["reduction"] = "everything"
+    answer, _ = ask(spec, initial_weights=base64.b64encode(checkpoint.SerializeToString()).decode())
+    told = faults(answer)
+    assert "hidden/kernel, which is not there" in told.pop("spec.model.initial_weights.match[1]")
+    assert all(field.startswith("spec.loss") for field in told)

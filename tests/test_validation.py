@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from gradloom.api.validator import MOST_WAITING, Validation, Validator
+from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import InvalidRequestError, LimitExceededError, ServerFaultError, WrongStateError
 from gradloom.v1 import job_pb2, service_pb2, spec_pb2
 from tests.api_server import api_server, digits_job, refusal
@@ -27,16 +28,19 @@ def answers(document: object) -> str:
     return f"import sys; sys.stdin.read(); print({json.dumps(document)!r})"
 
 
-async def test_the_process_is_told_spec_devices_and_roots() -> None:
+async def test_the_process_is_told_spec_devices_roots_and_initial_weights() -> None:
     program = """
 import base64, json, sys
 question = json.load(sys.stdin)
 assert question["data_roots"] == ["/data"] and question["device_kind"] == "CPU" and question["replicas"] == 2
+from gradloom.attempt.v1 import attempt_pb2
 from gradloom.v1 import spec_pb2
+assert attempt_pb2.Checkpoint.FromString(base64.b64decode(question["initial_weights"])).path == "/70.ckpt"
 resolved = spec_pb2.ResolvedSpec(spec=spec_pb2.JobSpec.FromString(base64.b64decode(question["spec"])), replicas=2)
 print(json.dumps({"resolved_spec": base64.b64encode(resolved.SerializeToString()).decode()}))
 """
-    asked = Validation(spec_pb2.JobSpec(model=spec_pb2.ModelSpec(name="m")), spec_pb2.ResolvedSpec.CPU, 2)
+    source = attempt_pb2.Checkpoint(path="/70.ckpt")
+    asked = Validation(spec_pb2.JobSpec(model=spec_pb2.ModelSpec(name="m")), spec_pb2.ResolvedSpec.CPU, 2, source)
     resolved = await validator(program).resolve(asked)
     assert (resolved.spec.model.name, resolved.replicas) == ("m", 2)
 

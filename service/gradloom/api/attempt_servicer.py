@@ -10,7 +10,7 @@ from gradloom.attempt.v1 import attempt_pb2, attempt_pb2_grpc
 from gradloom.errors import PermissionDeniedError
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.leavings import remove_files
-from gradloom.jobs.records import AttemptRow, StoredCheckpoint
+from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.scheduler import token_digest
 from gradloom.jobs.store import Store
 from gradloom.v1 import service_pb2, spec_pb2
@@ -84,11 +84,11 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
             device_kind=spec_pb2.ResolvedSpec.GPU if gpus else spec_pb2.ResolvedSpec.CPU,
             replicas=len(gpus) if gpus else max(1, job.spec.resources.cpu_replicas),
             checkpoints=[
-                _assigned(stored)
+                stored.assigned()
                 for stored in self._store.checkpoints_of(attempt.uid)
                 if stored.checkpoint.attempt < attempt.number
             ],
-            initial_weights=None if source is None else _assigned(source),
+            initial_weights=None if source is None else source.assigned(),
         )
 
     def _record_resolved_spec(self, token_digest: str, request: attempt_pb2.RecordResolvedSpecRequest) -> None:
@@ -117,14 +117,6 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
     def _age(self, attempt: AttemptRow) -> float:
         """Seconds since the claim; shown, never decided by."""
         return (self._clock() - attempt.start_time).total_seconds()
-
-
-def _assigned(stored: StoredCheckpoint) -> attempt_pb2.Checkpoint:
-    """A checkpoint as a trainer finds it."""
-    checkpoint = attempt_pb2.Checkpoint(job=str(stored.name))
-    checkpoint.MergeFrom(stored.checkpoint)
-    checkpoint.path = str(stored.file)
-    return checkpoint
 
 
 def _token_digest(context: Any) -> str:

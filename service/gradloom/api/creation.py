@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from gradloom.api.convert import digest_of, project_of, request_id_of
+from gradloom.api.validator import Validation
 from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import Faults, shown
@@ -65,7 +66,16 @@ class Creation:
         name = JobName(project, request.job_id or _generated_id(spec.model.name))
         return NewJob(name, job, request_id, digest_of(request))
 
-    def placement(self, spec: spec_pb2.JobSpec) -> tuple[int, int]:
+    def validation(self, new: NewJob) -> Validation:
+        """What to ask TensorFlow about a job: its spec, and what it would be given here."""
+        spec = new.job.spec
+        kind, replicas = self._placement(spec)
+        if not spec.model.HasField("initial_weights"):
+            return Validation(spec, kind, replicas)
+        source = self._find_initial_weights(spec.model.initial_weights.job, new.name.project)
+        return Validation(spec, kind, replicas, source.assigned())
+
+    def _placement(self, spec: spec_pb2.JobSpec) -> tuple[int, int]:
         """The device kind and the number of replicas that a job is given here."""
         if spec.resources.HasField("gpus"):
             return spec_pb2.ResolvedSpec.GPU, spec.resources.gpus

@@ -11,7 +11,7 @@ from gradloom.api.creation import Creation, NewJob
 from gradloom.api.downloads import download_artifact
 from gradloom.api.logs import stream_logs
 from gradloom.api.offload import Offload
-from gradloom.api.validator import Validation, Validator
+from gradloom.api.validator import Validator
 from gradloom.api.watch import watch_job
 from gradloom.catalogue import Catalogue
 from gradloom.errors import AlreadyExistsError, NotFoundError, ServerUnavailableError
@@ -133,8 +133,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
     async def _validated(self, new: NewJob) -> job_pb2.Job:
         """The job as create would return it, with what TensorFlow makes of its spec; nothing is stored."""
         await self._offload.read(self._refuse_taken, new.name)
-        kind, replicas = self._creation.placement(new.job.spec)
-        resolved = await self._validator.resolve(Validation(new.job.spec, kind, replicas))
+        resolved = await self._validator.resolve(await self._offload.read(self._creation.validation, new))
         job = job_pb2.Job(name=str(new.name), state=job_pb2.Job.QUEUED, resolved_spec=resolved, attempt_count=0)
         job.MergeFrom(new.job)
         job.create_time.FromDatetime(self._clock())

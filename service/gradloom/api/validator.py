@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import FieldFault, InvalidRequestError, LimitExceededError, ServerFaultError, WrongStateError
 from gradloom.v1 import spec_pb2
 
@@ -40,6 +41,8 @@ class Validation:
     device_kind: int
     """`ResolvedSpec.DeviceKind`."""
     replicas: int
+    initial_weights: attempt_pb2.Checkpoint | None = None
+    """What the job would start with; its path is absolute."""
 
 
 class Validator:
@@ -77,13 +80,15 @@ class Validator:
             self._waiting -= 1
 
     async def _answer(self, validation: Validation) -> Any:
-        question = {
+        question: dict[str, Any] = {
             "spec": base64.b64encode(validation.spec.SerializeToString()).decode(),
             "data_roots": self._data_roots,
             "dataset_directories": self._dataset_directories,
             "device_kind": spec_pb2.ResolvedSpec.DeviceKind.Name(validation.device_kind),
             "replicas": validation.replicas,
         }
+        if validation.initial_weights is not None:
+            question["initial_weights"] = base64.b64encode(validation.initial_weights.SerializeToString()).decode()
         with tempfile.TemporaryFile() as complaints:
             return await self._ask(json.dumps(question).encode(), complaints)
 

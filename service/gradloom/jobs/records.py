@@ -123,6 +123,13 @@ class StoredCheckpoint:
         """The file, absolute."""
         return self.directory / self.checkpoint.path
 
+    def assigned(self) -> attempt_pb2.Checkpoint:
+        """The checkpoint as a trainer finds it: its path is absolute, and its job is named."""
+        located = attempt_pb2.Checkpoint()
+        located.CopyFrom(self.checkpoint)
+        located.path, located.job = str(self.file), str(self.name)
+        return located
+
 
 @dataclass(frozen=True)
 class CheckpointOutcome:

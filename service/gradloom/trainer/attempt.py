@@ -11,7 +11,7 @@ import numpy as np
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.spec import with_defaults
-from gradloom.trainer import delivery, handover, narration, outcome, session, standby
+from gradloom.trainer import delivery, handover, initial_weights, narration, outcome, session, standby
 from gradloom.trainer.loop import Training
 from gradloom.trainer.prepare import Given, Prepared, prepare
 from gradloom.trainer.proof import PROOF_EXAMPLES, Prover
@@ -56,7 +56,13 @@ def train(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
 def _prepared(attempt: Session) -> Prepared:
     """What was prepared, once it is on record, or found to be what is on record."""
     assignment = attempt.assignment
-    given = Given(assignment.device_kind, assignment.replicas, assignment.data_roots, assignment.dataset_directories)
+    given = Given(
+        assignment.device_kind,
+        assignment.replicas,
+        assignment.data_roots,
+        assignment.dataset_directories,
+        assignment.initial_weights if assignment.HasField("initial_weights") else None,
+    )
     if assignment.HasField("resolved_spec"):
         stored = assignment.resolved_spec
         threads = Threads(stored.intra_op_threads, stored.inter_op_threads)
@@ -67,6 +73,9 @@ def _prepared(attempt: Session) -> Prepared:
         prepared = prepare(with_defaults(assignment.spec, seed=0), given)
         attempt.control.record_resolved_spec(attempt_pb2.RecordResolvedSpecRequest(resolved_spec=prepared.resolved))
     narration.tell_resolved(prepared.resolved)
+    if prepared.resolved.HasField("initial_weights") and not assignment.checkpoints:
+        notice = initial_weights.summary(prepared.resolved.initial_weights)
+        attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))
     return prepared
 
 

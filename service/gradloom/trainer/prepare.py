@@ -8,9 +8,10 @@ from typing import Final
 
 import keras
 
+from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.spec import assign_groups
-from gradloom.trainer import datasets, fitness, models, standby, strategy
+from gradloom.trainer import datasets, fitness, initial_weights, models, standby, strategy
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.loop import Training
 from gradloom.trainer.resolved import Resolution, resolve
@@ -29,6 +30,8 @@ class Given:
     replicas: int
     data_roots: Sequence[str] = ()
     dataset_directories: Sequence[str] = ()
+    initial_weights: attempt_pb2.Checkpoint | None = None
+    """Where the weights come from that the spec takes from another job."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,11 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
             paths = models.variable_paths(model)
             assignment = assign_groups([path for path, variable in paths if variable.trainable], spec.variable_groups)
         sources = _gathered(loading, faults)
+    weights = None
+    if model is not None and given.initial_weights is not None:
+        with faults:
+            source = initial_weights.read_source(given.initial_weights)
+            weights = initial_weights.load(model, source, spec.model.initial_weights)
     if model is None or faults.spec or faults.data:
         # The other components may be wrong too, and the user is to hear of everything.
         _construct_the_rest(spec, faults)
@@ -119,7 +127,10 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
             fitness.check_fit(sources["test"], "spec.data.test", model, loss, metrics)
     faults.raise_any()
     resolution = Resolution(given.device_kind, given.replicas, threads)
-    return Prepared(resolve(spec, resolution, model, assignment, training, sources), model, training, sources)
+    resolved = resolve(spec, resolution, model, assignment, training, sources)
+    if weights is not None:
+        resolved.initial_weights.CopyFrom(weights)
+    return Prepared(resolved, model, training, sources)
 
 
 def _check_total_steps(epochs: int, steps_per_epoch: int) -> None:

@@ -3,7 +3,8 @@
 Reads one JSON document from stdin until its end:
     {"spec": base64 of a serialized gradloom.v1.JobSpec with its seed,
      "data_roots": [absolute paths], "dataset_directories": [absolute paths],
-     "device_kind": "CPU" | "GPU", "replicas": int}                 what the job would be given; default one CPU
+     "device_kind": "CPU" | "GPU", "replicas": int,                 what the job would be given; default one CPU
+     "initial_weights": base64 of a serialized gradloom.attempt.v1.Checkpoint}      default: none
 and writes one JSON document to stdout, exactly one of
     {"resolved_spec": base64 of a serialized gradloom.v1.ResolvedSpec}
     {"faults": [{"field": "spec....", "description": "..."}, ...]}
@@ -17,6 +18,7 @@ import os
 import sys
 from typing import Any
 
+from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import InvalidRequestError
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -41,11 +43,13 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     from gradloom.trainer.prepare import Given, prepare
 
     spec = with_defaults(spec_pb2.JobSpec.FromString(base64.b64decode(question["spec"])), seed=0)
+    encoded = question.get("initial_weights")
     given = Given(
         spec_pb2.ResolvedSpec.DeviceKind.Value(question.get("device_kind", "CPU")),
         question.get("replicas", 1),
         question.get("data_roots", ()),
         question.get("dataset_directories", ()),
+        attempt_pb2.Checkpoint.FromString(base64.b64decode(encoded)) if encoded else None,
     )
     try:
         prepared = prepare(spec, given, rehearsal=True)

@@ -69,5 +69,5 @@ def test_a_kernel_does_what_keras_does_up_to_rounding(name, dtype):
 def test_kernels_are_used_where_the_formula_is_the_same_and_only_there(makers, has_kernel):
     for name, make in makers.items():
         optimizer = make()
-        optimizer.build([keras.Variable(np.ones(3))])
+        optimizer.build([keras.Variable(np.ones(3), dtype="float32")])
         assert (update_of(optimizer) != optimizer.apply) == has_kernel, name

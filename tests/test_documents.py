@@ -39,6 +39,46 @@ def test_yaml_is_read_by_version_1_2() -> None:
     assert config == {"a": 1e-4, "b": 15, "c": 31, "d": None, "e": True, "f": 0.5, "g": "off"}
 
 
+def test_the_keys_of_class_weights_are_numbers_as_yaml_and_as_json_write_them() -> None:
+    job = documents.read_job("spec: {training: {class_weights: {0: 1, '7': 2.5, 0x9: .5}}}")
+    assert job.spec.training.class_weights == {0: 1.0, 7: 2.5, 9: 0.5}
+    assert documents.read_job(json.dumps(documents.job_to_dict(job))) == job
+
+
+def test_outputs_are_messages_by_name_and_enums_names() -> None:
+    job = documents.read_job(
+        "spec: {outputs: {a: {weight: 2, loss: {type: Huber}}, 'b:1': {}}, data: {train: {npz: {labels: {a: x}}}},"
+        " training: {precision: MIXED_FLOAT16, jit_compile: AUTO}}"
+    )
+    assert job.spec.outputs["a"] == spec_pb2.OutputSpec(weight=2, loss=spec_pb2.Component(type="Huber"))
+    assert job.spec.outputs.keys() == {"a", "b:1"}
+    assert job.spec.data.train.npz.labels == {"a": "x"}
+    assert job.spec.training.precision == spec_pb2.TrainingSpec.MIXED_FLOAT16
+    assert documents.read_job(json.dumps(documents.job_to_dict(job))) == job
+
+
+def test_faults_within_maps_are_told_at_once_with_their_paths() -> None:
+    faults = faults_in("""
+spec:
+  outputs: {a: {wieght: 1, loss: [], metrics: {}}, b: 3, c: null, 7: {}}
+  data: {train: {npz: {labels: {a: 5, b: null, c: [x]}}}}
+  training:
+    class_weights: {0: heavy, 1: null, cat: 1, 2: [1], 3: 1, "3": 2, 4.5: 1, 99999999999: 1}
+    precision: FLOAT23
+    early_stopping: {monitor: 5, patience: many, restore_best: 1, min_dela: 0}
+    checkpoint: 30
+""")
+    assert sorted(faults) == [
+        *("spec.data.train.npz.labels.a", "spec.data.train.npz.labels.b", "spec.data.train.npz.labels.c"),
+        *("spec.outputs", "spec.outputs.a.loss", "spec.outputs.a.metrics", "spec.outputs.a.wieght", "spec.outputs.b"),
+        *("spec.outputs.c", "spec.training.checkpoint", "spec.training.class_weights"),
+        *(f"spec.training.class_weights[{number}]" for number in (0, 1, 2, 3)),
+        *(f"spec.training.early_stopping.{name}" for name in ("min_dela", "monitor", "patience", "restore_best")),
+        "spec.training.precision",
+    ]
+    assert 'did you mean "FLOAT32"?' in faults["spec.training.precision"]
+
+
 def test_field_names_are_snake_case_or_lower_camel_case() -> None:
     job = documents.read_job(
         '{"displayName": "x", "spec": {"variableGroups": [{"name": "a"}], "model": {"name": "m"}}}'
@@ -84,6 +124,12 @@ def test_an_unknown_field_comes_with_the_nearest_known_one() -> None:
         ("optimizer: adam", "variable_groups[0].optimizer", "; write {type: Adam}"),
         ("learning_rate: 0.1", "variable_groups[0].learning_rate", "a number goes into optimizer.config.learning_rate"),
         ("learning_rate: cosine", "variable_groups[0].learning_rate", "; write {type: CosineDecay, config: {...}}"),
+        (
+            "gradient_transformations: center",
+            "variable_groups[0].gradient_transformations",
+            "; write [{type: gradloom>CentralizeGradient}]",
+        ),
+        ("outputs: {a: {loss: mse}}", "outputs.a.loss", "; write {type: MeanSquaredError}"),
         ("loss: mse", "loss", "; write {type: MeanSquaredError}"),
         ("metrics: accuracy", "metrics", "; write [{type: SparseCategoricalAccuracy}]"),
         ("metrics: [accuracy]", "metrics[0]", "; write {type: SparseCategoricalAccuracy}"),
@@ -165,15 +211,18 @@ def test_a_thousand_faults_are_counted_and_not_all_told() -> None:
     assert "900 more" in caught.value.faults[-1].description
 
 
+_KEYS = st.text(max_size=5) | st.integers() | st.sampled_from(["type", "loss", "monitor", "labels", "job", "0"])
 _PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
     max_leaves=8,
 )
+_OPTIONS = [field.name for field in spec_pb2.TrainingSpec.DESCRIPTOR.fields]
+_GROUP_OPTIONS = [field.name for field in spec_pb2.VariableGroup.DESCRIPTOR.fields]
 
 
-@settings(max_examples=200, deadline=None)
-@given(_PLAIN, st.sampled_from(["labels", "spec", "model", "layers", "config", "training"]))
+@settings(max_examples=300, deadline=None)
+@given(_PLAIN, st.sampled_from(["labels", "spec", "model", "layers", "config", "training", "outputs", "group", "npz"]))
 def test_any_document_is_a_job_or_is_refused(value: object, where: str) -> None:
     document: dict[str, object] = {
         "labels": {"labels": value},
@@ -181,7 +230,10 @@ def test_any_document_is_a_job_or_is_refused(value: object, where: str) -> None:
         "model": {"spec": {"model": value}},
         "layers": {"spec": {"model": {"layers": [value]}}},
         "config": {"spec": {"loss": {"config": value}}},
-        "training": {"spec": {"training": {"epochs": value, "seed": value, "clip_norm": value}}},
+        "training": {"spec": {"training": dict.fromkeys(_OPTIONS, value)}},
+        "outputs": {"spec": {"outputs": {"outputs": value}, "user_code": value}},
+        "group": {"spec": {"variable_groups": [dict.fromkeys(_GROUP_OPTIONS, value)]}},
+        "npz": {"spec": {"data": {"train": {"npz": {"labels": value, "sample_weight": value}}}}},
     }[where]  # type: ignore[assignment]
     with suppress(InvalidRequestError):
         documents.job_from_dict(document)

@@ -3,6 +3,7 @@
 import keras
 import pytest
 
+from gradloom.errors import InvalidRequestError
 from gradloom.trainer import models
 from gradloom.v1 import spec_pb2
 
@@ -39,3 +40,35 @@ def test_a_precision_decides_the_types_of_all_that_is_built(precision, weights, 
     assert model.outputs[0].dtype == computations
     assert models.build_loss(spec).dtype == losses
     assert models.build_optimizer(group, "spec.variable_groups[0]").learning_rate.dtype == losses
+
+
+def built_from_json(model, precision):
+    spec = spec_pb2.JobSpec(training=TrainingSpec(precision=precision))
+    spec.model.keras_config = model.to_json()
+    return models.build_model(spec)
+
+
+def small_model(last_dtype=None):
+    inputs = keras.Input([3])
+    hidden = keras.layers.Dense(2, name="hidden")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(1, name="last", dtype=last_dtype)(hidden))
+
+
+@pytest.mark.usefixtures("_types_put_back")
+@pytest.mark.parametrize(
+    ("precision", "policy"), [(TrainingSpec.FLOAT64, "float64"), (TrainingSpec.MIXED_BFLOAT16, "mixed_bfloat16")]
+)
+def test_a_model_of_keras_that_nobody_gave_a_type_has_the_job_s_precision(precision, policy):
+    built = built_from_json(small_model(), precision)
+    assert {layer.dtype_policy.name for layer in built.layers[1:]} == {policy}
+    assert built.inputs[0].dtype == ("float64" if policy == "float64" else "float32")
+
+
+@pytest.mark.usefixtures("_types_put_back")
+def test_a_layer_that_was_kept_in_float32_among_mixed_ones_stays_so():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = small_model("float32")
+    built = built_from_json(mixed, TrainingSpec.MIXED_BFLOAT16)
+    assert [layer.dtype_policy.name for layer in built.layers[1:]] == ["mixed_bfloat16", "float32"]
+    with pytest.raises(InvalidRequestError, match="MIXED_BFLOAT16 sets it for all layers"):
+        built_from_json(mixed, TrainingSpec.FLOAT32)

@@ -30,6 +30,7 @@ def test_an_empty_spec_misses_everything_that_is_required_at_once() -> None:
 
 GROUP = {"name": "all", "match": ["**"], "optimizer": {"type": "SGD"}}
 LAYERS = SOUND["spec"]["model"]["layers"]
+BUILDER = {"builder": {"type": "gradloom>SparseMLP", "config": {"name": "mlp", "units": 4, "hidden_units": [8]}}}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,18 @@ LAYERS = SOUND["spec"]["model"]["layers"]
             "spec.model.layers[2].config.kernel_initializer.name",
         ),
         ("spec.model.outputs", ["nothing"], "spec.model.outputs[0]"),
-        ("spec.model.outputs", ["hidden", "classifier"], "spec.model.outputs"),
+        ("spec.model.outputs", ["hidden", "classifier"], "spec.outputs"),
+        ("spec.model.outputs", ["classifier:x"], "spec.model.outputs[0]"),
+        ("spec.model.layers.2.inputs", ["flatten:one"], "spec.model.layers[2].inputs[0]"),
+        ("spec.model.builder", {"type": "gradloom>SparseMLP"}, "spec.model"),
+        ("spec.model", {"builder": {}}, "spec.model.builder.type"),
+        ("spec.model", {"builder": {"type": "gradloom>SparseMPL"}}, "spec.model.builder.type"),
+        ("spec.model", {"builder": {"type": "Dense"}}, "spec.model.builder.type"),
+        ("spec.model", {"builder": {"type": "gradloom>SparseMLP", "name": "x"}}, "spec.model.builder.name"),
+        ("spec.model", {**BUILDER, "name": "mlp", "outputs": ["a"]}, "spec.model.outputs"),
+        ("spec.model", {**BUILDER, "name": "other"}, "spec.model.builder.config.name"),
+        ("spec.model.initial_weights", {}, "spec.model.initial_weights.job"),
+        ("spec.model.initial_weights", {"job": "a", "match": [""]}, "spec.model.initial_weights.match[0]"),
         ("spec.model.outputs", ["hidden"], "spec.model.layers[3]"),
         ("spec.data", {}, "spec.data.train"),
         ("spec.data.train", {}, "spec.data.train"),
@@ -176,6 +188,10 @@ def test_a_broken_rule_is_told_at_its_field_and_nothing_else_is(path: str, value
         ),
         ("spec.model.layers", [*LAYERS[:3], {"type": "Add", "inputs": ["hidden", "hidden"]}, LAYERS[3]]),
         ("spec.model.outputs", ["classifier"]),
+        ("spec.model.outputs", ["classifier:0"]),
+        ("spec.model.layers.2.inputs", ["flatten:0"]),
+        ("spec.model", {**BUILDER, "name": "mlp"}),
+        ("spec.model.initial_weights", {"job": "projects/default/jobs/a", "match": ["hidden/**"]}),
         ("spec.data.train.range", {"from": 1436, "to": 1437}),
         ("spec.loss.config", {"reduction": "sum_over_batch_size"}),
         ("spec.variable_groups", [GROUP, {"name": "b", "match": ["hidden/**"], "frozen": True}]),
@@ -273,8 +289,44 @@ def test_defaults_are_filled_once_and_for_all() -> None:
     assert spec.data.train.builtin.split == "train"
     assert list(spec.export.formats) == [spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS]
     assert spec.retry.max_attempts == 3
+    training = spec.training
+    assert (training.precision, training.jit_compile) == (spec_pb2.TrainingSpec.FLOAT32, spec_pb2.TrainingSpec.DISABLED)
+    assert (training.gradient_accumulation_steps, training.step_timeout_seconds) == (1, 600)
+    assert training.synchronized_batch_normalization
+    assert training.checkpoint == spec_pb2.CheckpointSpec(every_seconds=30, keep=2, best="loss")
+    assert spec.variable_groups[0].update_every_steps == 1
     assert not spec.data.HasField("validation")
-    assert not spec.training.HasField("steps_per_loop")
+    for unset in ("steps_per_loop", "steps_per_epoch", "early_stopping", "clip_norm"):
+        assert not spec.training.HasField(unset)
+
+
+def test_what_is_monitored_is_by_default_the_loss_of_the_validation_data_where_there_are_some() -> None:
+    job = changed("spec.data.validation", {"builtin": {"name": "digits", "split": "test"}})
+    job.spec.training.early_stopping.SetInParent()
+    job.spec.variable_groups[0].reduce_on_plateau.SetInParent()
+    filled = with_defaults(job.spec, seed=1)
+    assert filled.training.early_stopping == spec_pb2.EarlyStopping(
+        monitor="val_loss", patience=1, min_delta=0, restore_best=True
+    )
+    assert filled.variable_groups[0].reduce_on_plateau == spec_pb2.ReduceOnPlateau(
+        monitor="val_loss", factor=0.1, patience=10, min_learning_rate=0
+    )
+    assert filled.training.checkpoint.best == "val_loss"
+    job.spec.training.early_stopping.monitor = "val_accuracy"
+    assert with_defaults(job.spec, seed=1).training.checkpoint.best == "val_accuracy"
+
+
+def test_a_checkpoint_by_steps_alone_is_not_also_made_by_time() -> None:
+    filled = with_defaults(changed("spec.training.checkpoint", {"every_steps": 5}).spec, seed=1)
+    assert not filled.training.checkpoint.HasField("every_seconds")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_spec_with_its_defaults_is_sound_again(path: Path) -> None:
+    job = documents.read_job(path.read_text())
+    job.spec.CopyFrom(with_defaults(job.spec, seed=1))
+    assert faults_of(documents.job_from_dict(documents.job_to_dict(job))) == []
+    assert with_defaults(job.spec, seed=2) == job.spec
 
 
 def test_the_spec_that_was_asked_for_is_not_changed_by_its_defaults() -> None:

@@ -67,6 +67,9 @@ def field_type(field: FieldDescriptor) -> str:
         FieldDescriptor.TYPE_INT64: "whole number",
         FieldDescriptor.TYPE_DOUBLE: "number",
     }
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        key, value = (field_type(field.message_type.fields_by_name[part]) for part in ("key", "value"))
+        return f"mapping of {key} to {value}"
     if field.enum_type is not None:
         name = ", ".join(code(value.name) for value in field.enum_type.values if value.number)
     elif field.message_type is not None and field.message_type.name == "Struct":
@@ -104,7 +107,7 @@ def datasets() -> Iterator[Row]:
         data = entry.dataset
         assert data is not None
         shape = ", ".join(str(length) for length in data.feature_shape)
-        labels = f"{data.label_dtype}, {data.classes} classes" if data.classes else data.label_dtype
+        labels = f"{data.label_dtype}, {data.classes} classes"
         sizes = (f"{data.splits['train']:,}", f"{data.splits['test']:,}")
         yield code(entry.type), f"[{shape}] {data.feature_dtype}", labels, *sizes, entry.doc
 

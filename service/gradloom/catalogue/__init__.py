@@ -62,8 +62,7 @@ class Dataset:
     feature_shape: tuple[int, ...]
     feature_dtype: str
     label_dtype: str
-    classes: int | None
-    """None where labels are no class numbers."""
+    classes: int
     splits: Mapping[str, int]
     """Examples by split."""
 

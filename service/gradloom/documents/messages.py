@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gradloom.documents.text import Plain
@@ -30,7 +30,10 @@ _EXAMPLES: Final = {
     "metrics": "{type: SparseCategoricalAccuracy}",
     "layers": "{type: Flatten}",
     "learning_rate": "{type: CosineDecay, config: {...}}",
+    "builder": "{type: gradloom>SparseMLP}",
+    "gradient_transformations": "{type: gradloom>CentralizeGradient}",
 }
+_LISTS: Final = ("metrics", "layers", "gradient_transformations")
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,19}")
 _INTEGER_BITS: Final = {
     FieldDescriptor.CPPTYPE_INT32: 32,
@@ -97,7 +100,7 @@ def _fill(message: Message, value: Plain, path: str, faults: Faults) -> None:
 
 def _fill_field(message: Message, field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> None:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        _fill_map(getattr(message, field.name), field.message_type.fields_by_name["value"], value, path, faults)
+        _fill_map(getattr(message, field.name), field.message_type, value, path, faults)
     elif _is_repeated(field):
         if not isinstance(value, list | tuple):
             faults.add(path, f"must be a list; got {shown(value)}{_long_form(path, value)}")
@@ -127,7 +130,7 @@ def _long_form(path: str, value: Plain) -> str:
     if example is None:
         return ""
     # Without a position it stands where the list should.
-    return f"; write [{example}]" if name in ("metrics", "layers") else f"; write {example}"
+    return f"; write [{example}]" if name in _LISTS else f"; write {example}"
 
 
 def _is_repeated(field: FieldDescriptor) -> bool:
@@ -138,18 +141,40 @@ def _is_repeated(field: FieldDescriptor) -> bool:
     return label == FieldDescriptor.LABEL_REPEATED
 
 
-def _fill_map(target: Any, field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> None:
+def _fill_map(target: Any, entry_type: Descriptor, value: Plain, path: str, faults: Faults) -> None:
     if not isinstance(value, Mapping):
         faults.add(path, f"must be a mapping; got {shown(value)}")
         return
-    for key, entry in value.items():
-        entry_path = child(path, key) if isinstance(key, str) else path
-        if not isinstance(key, str) or not _is_unicode(key):
-            faults.add(entry_path, f"has the key {shown(key)}: every key must be a string")
+    field = entry_type.fields_by_name["value"]
+    seen: set[str | int] = set()
+    for written, entry in value.items():
+        key = _map_key(entry_type.fields_by_name["key"], written, path, faults)
+        if key is None:
+            continue
+        entry_path = child(path, key)
+        if key in seen:
+            faults.add(entry_path, "is given twice")
+        seen.add(key)
+        if entry is None:
+            faults.add(entry_path, "must not be null")
         elif field.message_type is not None:
             _fill(target[key], entry, entry_path, faults)
         elif (scalar := _scalar(field, entry, entry_path, faults)) is not None:
             target[key] = scalar
+
+
+def _map_key(field: FieldDescriptor, key: Plain, path: str, faults: Faults) -> str | int | None:
+    """The key of a map's entry, or None after noting a fault; a number may be written as a string, as in JSON."""
+    if field.cpp_type != FieldDescriptor.CPPTYPE_STRING:
+        number = int(key) if isinstance(key, str) and _DECIMAL.fullmatch(key) else key
+        if isinstance(number, int) and not isinstance(number, bool) and -(1 << 31) <= number < 1 << 31:
+            return number
+        faults.add(path, f"has the key {shown(key)}: every key must be an integer of 32 bits")
+    elif isinstance(key, str) and _is_unicode(key):
+        return key
+    else:
+        faults.add(path, f"has the key {shown(key)}: every key must be a string")
+    return None
 
 
 def _scalar(field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> bool | int | float | str | None:

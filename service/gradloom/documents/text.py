@@ -20,7 +20,7 @@ MAX_VALUES: Final = 200_000
 """Values of a document after its aliases are expanded."""
 
 Plain = Any
-"""None, bool, int, float, str, list[Plain] or dict[str, Plain]."""
+"""None, bool, int, float, str, list[Plain] or dict[str | int, Plain]; JSON has no keys but strings."""
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -88,10 +88,10 @@ def _depth(plain: Plain) -> int:
 class _Open:
     """A list or mapping whose end has not been read."""
 
-    value: list[Plain] | dict[str, Plain]
+    value: list[Plain] | dict[str | int, Plain]
     path: str
     anchor: str | None
-    key: str | None = None
+    key: str | int | None = None
     values: int = 1
     awaits_value: bool = False
 
@@ -110,7 +110,7 @@ class _Reader:
     anchors: dict[str, tuple[Plain, int]] = field(default_factory=dict)
     result: list[Plain] = field(default_factory=list)
 
-    def open(self, value: list[Plain] | dict[str, Plain], event: Any) -> None:
+    def open(self, value: list[Plain] | dict[str | int, Plain], event: Any) -> None:
         if len(self.stack) >= MAX_DEPTH:
             raise _refusal(
                 f"must be nested at most {MAX_DEPTH} levels deep; line {event.start_mark.line + 1} is deeper"
@@ -151,7 +151,8 @@ class _Reader:
         assert isinstance(parent.value, dict)
         parent.awaits_value = True
         parent.key = None
-        if not isinstance(key, str):
+        # Whether a number may be a key is for the message to say.
+        if isinstance(key, bool) or not isinstance(key, str | int):
             self.faults.add(parent.path, f"has the key {shown(key)}: every key must be a string")
         elif key in parent.value:
             self.faults.add(child(parent.path, key), f"is given twice{f', again in line {line}' if line else ''}")

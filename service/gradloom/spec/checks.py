@@ -13,9 +13,14 @@ from gradloom.errors import FieldFault
 from gradloom.faults import Faults, shown
 from gradloom.spec.components import ComponentChecker
 from gradloom.spec.data import check_data
-from gradloom.spec.limits import above_zero, between, is_nested_too_deeply
+from gradloom.spec.defaults import DEFAULT_EPOCHS
+from gradloom.spec.groups import check_groups
+from gradloom.spec.limits import between, is_nested_too_deeply, known_number
 from gradloom.spec.model import check_model
-from gradloom.spec.training import check_groups, check_loss, check_metrics
+from gradloom.spec.options import check_training
+from gradloom.spec.precision import policy_of
+from gradloom.spec.scalars import Monitors
+from gradloom.spec.targets import check_targets
 from gradloom.v1 import job_pb2, spec_pb2
 
 MAX_SPEC_BYTES: Final = 1 << 20
@@ -24,7 +29,6 @@ MAX_LABELS: Final = 64
 MAX_LABEL_VALUE: Final = 63
 MAX_CPU_REPLICAS: Final = 16
 MAX_MAX_ATTEMPTS: Final = 20
-MAX_SEED: Final = 2**31 - 1
 
 _LABEL_KEY: Final = re.compile(r"[a-z]([-_a-z0-9./]{0,62})")
 
@@ -53,7 +57,8 @@ def check_job(
     elif is_nested_too_deeply(job.spec, faults):
         pass
     else:
-        _check_spec(job.spec, ComponentChecker(catalogue, data_roots, faults), owned)
+        checker = ComponentChecker(catalogue, data_roots, faults, policy_of(job.spec.training))
+        _check_spec(job.spec, checker, owned)
     return faults.told()
 
 
@@ -81,27 +86,18 @@ def _check_spec(spec: spec_pb2.JobSpec, checker: ComponentChecker, owned: OwnedD
     else:
         faults.add("spec.model", "is required")
     if spec.HasField("data"):
-        check_data(spec.data, checker)
+        check_data(spec, checker)
     else:
         faults.add("spec.data", "is required")
-    if spec.HasField("loss"):
-        check_loss(spec.loss, checker)
-    else:
-        faults.add("spec.loss", "is required")
-    check_metrics(spec.metrics, checker)
-    check_groups(spec.variable_groups, checker)
-    _check_training(spec.training, faults)
+    check_targets(spec, checker)
+    monitors = Monitors.of(spec)
+    epochs = spec.training.epochs if spec.training.HasField("epochs") else DEFAULT_EPOCHS
+    check_groups(spec.variable_groups, epochs, monitors, checker)
+    check_training(spec, monitors, checker)
     if spec.HasField("export"):
         _check_export(spec.export, faults)
     _check_resources(spec.resources, owned, faults)
     between(spec.retry, "max_attempts", 1, MAX_MAX_ATTEMPTS, "spec.retry", faults)
-
-
-def _check_training(training: spec_pb2.TrainingSpec, faults: Faults) -> None:
-    for name in ("epochs", "global_batch_size", "steps_per_loop"):
-        between(training, name, 1, None, "spec.training", faults)
-    between(training, "seed", 0, MAX_SEED, "spec.training", faults)
-    above_zero(training, "clip_norm", "spec.training", faults)
 
 
 def _check_export(export: spec_pb2.ExportSpec, faults: Faults) -> None:
@@ -110,15 +106,12 @@ def _check_export(export: spec_pb2.ExportSpec, faults: Faults) -> None:
         faults.add(
             field, "must name a format at least; leave out `export` for the default, a SavedModel and a .keras file"
         )
-    known = [number for number in spec_pb2.ExportSpec.Format.values() if number != 0]
     for position, number in enumerate(export.formats):
-        if number not in known:
-            names = ", ".join(spec_pb2.ExportSpec.Format.Name(number) for number in known)
-            faults.add(f"{field}[{position}]", f"must be one of {names}; got {number}")
-        elif number in export.formats[:position]:
+        is_known = known_number(spec_pb2.ExportSpec.Format, number, f"{field}[{position}]", faults)
+        if is_known and number in export.formats[:position]:
             name = spec_pb2.ExportSpec.Format.Name(number)
             faults.add(f"{field}[{position}]", f"must be named once only; {name} is there already")
-        if position > len(known):
+        if position > len(spec_pb2.ExportSpec.Format.values()):
             return
 
 

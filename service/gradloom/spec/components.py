@@ -14,7 +14,10 @@ from typing import Any, Final
 from gradloom.catalogue import Catalogue, Entry, Parameter
 from gradloom.errors import FieldFault
 from gradloom.faults import Faults, child, shown, with_article
+from gradloom.spec.numbers import struct_to_config
 from gradloom.spec.paths import resolve_within
+from gradloom.spec.precision import dtype_rule
+from gradloom.v1 import spec_pb2
 
 MAX_INTEGER: Final = 2**31 - 1
 """Sizes, counts and seeds beyond it are refused: no layer can be so large."""
@@ -29,9 +32,6 @@ _COMPONENT_KEYS: Final = frozenset({"type", "class_name", "config", "module", "r
 _LEARNING_RATES: Final = {"optimizer": "learning_rate", "schedule": "initial_learning_rate"}
 # What Keras writes beside a component and nothing of ours reads.
 _IGNORED_KEYS: Final = frozenset({"build_config", "compile_config", "shared_object_id", "inbound_nodes"})
-_DTYPES: Final = frozenset(
-    {"float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "string"}
-)
 _PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "float": (int, float),
     "int": (int,),
@@ -55,6 +55,8 @@ class ComponentChecker:
     catalogue: Catalogue
     data_roots: Sequence[str]
     faults: Faults
+    policy: str = "float32"
+    """Keras's dtype policy of the job's precision."""
 
     def entry(self, kind: str, name: str, field: str) -> Entry | None:
         """The catalogue's entry, or None after noting that there is none."""
@@ -67,6 +69,26 @@ class ComponentChecker:
                 hint = self.faults.did_you_mean(name, self.catalogue.names(kind))
                 self.faults.add(field, f"must be {with_article(words)} of the catalogue; got {shown(name)}{hint}")
         return entry
+
+    def component(self, kind: str, component: spec_pb2.Component, field: str) -> tuple[Entry | None, Mapping[str, Any]]:
+        """Checks a component of the spec; returns its entry, None where there is none, and its config."""
+        entry = self.entry(kind, component.type, f"{field}.type")
+        if entry is None:
+            return None, {}
+        if component.HasField("name") and not NAME_PATTERN.fullmatch(component.name):
+            self.faults.add(f"{field}.name", f"{NAME_RULE}; got {shown(component.name)}")
+        config = struct_to_config(component.config, entry)
+        self.config(entry, config, f"{field}.config")
+        self.name_in_config(config, component.name, f"{field}.config")
+        return entry, config
+
+    def name_in_config(self, config: Mapping[str, Any], name: str, field: str) -> None:
+        """Checks a name that is given, as `get_config` does, among the constructor's arguments."""
+        given = config.get("name")
+        if isinstance(given, str) and name and given != name:
+            self.faults.add(
+                f"{field}.name", f"must be the component's name or be left out; got {shown(given)} and {shown(name)}"
+            )
 
     def config(self, entry: Entry, config: Mapping[str, Any], field: str, depth: int = 0) -> dict[str, Any]:
         """Checks a component's config; returns it with nested components rewritten."""
@@ -233,9 +255,9 @@ class ComponentChecker:
 
     def dtype(self, name: Any, field: str) -> None:
         """Checks the name of a dtype."""
-        if name not in _DTYPES:
-            known = "float32, float64, an integer type, bool or string"
-            self.faults.add(field, f"must be {known}: precision is not a matter of single layers; got {shown(name)}")
+        rule = dtype_rule(name, self.policy)
+        if rule is not None:
+            self.faults.add(field, f"{rule}; got {shown(name)}")
 
 
 def function_name(kind: str, value: Any) -> Any:

@@ -1,25 +1,31 @@
 """Rules of `spec.data`."""
 
+from collections.abc import Set
+from typing import Final
+
 from gradloom.errors import FieldFault
 from gradloom.faults import Faults, child, shown
 from gradloom.spec.components import ComponentChecker
+from gradloom.spec.defaults import DEFAULT_LABEL
 from gradloom.spec.limits import between
 from gradloom.spec.paths import resolve_within
 from gradloom.v1 import spec_pb2
 
-FIELD = "spec.data"
+FIELD: Final = "spec.data"
+
+_ARRAY_RULE: Final = "must name an array of the file"
 
 
-def check_data(data: spec_pb2.DataSpec, checker: ComponentChecker) -> None:
+def check_data(spec: spec_pb2.JobSpec, checker: ComponentChecker) -> None:
     """Checks every source; only `train` is required."""
-    if not data.HasField("train"):
+    if not spec.data.HasField("train"):
         checker.faults.add(f"{FIELD}.train", "is required")
     for name in ("train", "validation", "test"):
-        if data.HasField(name):
-            _check_source(getattr(data, name), child(FIELD, name), checker)
+        if spec.data.HasField(name):
+            _check_source(getattr(spec.data, name), child(FIELD, name), spec.outputs.keys(), checker)
 
 
-def _check_source(source: spec_pb2.DataSource, field: str, checker: ComponentChecker) -> None:
+def _check_source(source: spec_pb2.DataSource, field: str, outputs: Set[str], checker: ComponentChecker) -> None:
     faults = checker.faults
     size = None
     if source.HasField("builtin") and source.HasField("npz"):
@@ -27,7 +33,7 @@ def _check_source(source: spec_pb2.DataSource, field: str, checker: ComponentChe
     elif source.HasField("builtin"):
         size = _check_builtin(source.builtin, f"{field}.builtin", checker)
     elif source.HasField("npz"):
-        _check_npz(source.npz, f"{field}.npz", checker)
+        _check_npz(source.npz, f"{field}.npz", outputs, checker)
     else:
         faults.add(field, "must say where the examples come from: builtin or npz")
     if source.HasField("range"):
@@ -53,18 +59,41 @@ def _check_builtin(builtin: spec_pb2.BuiltinData, field: str, checker: Component
     return sizes[split] if entry is not None else None
 
 
-def _check_npz(npz: spec_pb2.NpzData, field: str, checker: ComponentChecker) -> None:
+def _check_npz(npz: spec_pb2.NpzData, field: str, outputs: Set[str], checker: ComponentChecker) -> None:
+    faults = checker.faults
     if not npz.path:
-        checker.faults.add(f"{field}.path", "is required: an absolute path within the server's data roots")
+        faults.add(f"{field}.path", "is required: an absolute path within the server's data roots")
     else:
         resolved = resolve_within(npz.path, checker.data_roots)
         if isinstance(resolved, FieldFault):
-            checker.faults.add(f"{field}.path", resolved.description)
-    for name in ("features", "label"):
+            faults.add(f"{field}.path", resolved.description)
+    for name in ("features", "label", "sample_weight"):
         if npz.HasField(name) and not getattr(npz, name):
-            checker.faults.add(child(field, name), "must name an array of the file; leave it out for the default")
-    if npz.HasField("features") and npz.features == (npz.label or "label"):
-        checker.faults.add(f"{field}.features", f"must not be the array of the labels; got {shown(npz.features)}")
+            faults.add(child(field, name), f"{_ARRAY_RULE}; leave it out for the default")
+    # An autoencoder says that its labels are its features; nobody else means it.
+    if npz.features == DEFAULT_LABEL and not npz.HasField("label") and not npz.labels:
+        faults.add(f"{field}.features", f"must not be the array of the labels; got {shown(npz.features)}")
+    if npz.labels:
+        _check_labels(npz, f"{field}.labels", outputs, faults)
+
+
+def _check_labels(npz: spec_pb2.NpzData, field: str, outputs: Set[str], faults: Faults) -> None:
+    """Checks the arrays by output."""
+    if npz.HasField("label"):
+        faults.add(field, f"must be left out where label is given; got label {shown(npz.label)}")
+    if not outputs:
+        faults.add(
+            field, "must be left out: they belong to spec.outputs, which is not given; `label` is the one output's"
+        )
+        return
+    for name, array in sorted(npz.labels.items()):
+        if name not in outputs:
+            hint = faults.did_you_mean(name, outputs)
+            faults.add(child(field, name), f"must be that of an output in spec.outputs; got {shown(name)}{hint}")
+        if not array:
+            faults.add(child(field, name), _ARRAY_RULE)
+    for name in sorted(outputs - npz.labels.keys()):
+        faults.add(field, f"must name the array of every output; that of {shown(name)} is missing")
 
 
 def _check_range(part: spec_pb2.ExampleRange, field: str, size: int | None, faults: Faults) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from gradloom.catalogue import Catalogue
 from gradloom.job import DEFAULT_MAX_ATTEMPTS
@@ -11,6 +11,12 @@ from gradloom.v1 import spec_pb2
 DEFAULT_MODEL_NAME: Final = "model"
 DEFAULT_EPOCHS: Final = 1
 DEFAULT_GLOBAL_BATCH_SIZE: Final = 32
+DEFAULT_FEATURES: Final = "features"
+DEFAULT_LABEL: Final = "label"
+DEFAULT_OUTPUT_WEIGHT: Final = 1.0
+DEFAULT_CHECKPOINT_SECONDS: Final = 30.0
+DEFAULT_KEPT_CHECKPOINTS: Final = 2
+DEFAULT_STEP_TIMEOUT_SECONDS: Final = 600.0
 DEFAULT_FORMATS: Final = (spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS)
 
 
@@ -18,31 +24,47 @@ def with_defaults(spec: spec_pb2.JobSpec, seed: int) -> spec_pb2.JobSpec:
     """A copy of the spec with every default filled in that does not depend on devices or data.
 
     `seed` is the one drawn for this job; a seed in the spec stands. Applying it twice changes nothing. Left unset,
-    because only the trainer can tell: `training.steps_per_loop` (an epoch), `resources` (the server's devices), the end
-    of a range.
+    because only the trainer can tell: `training.steps_per_loop` and `training.steps_per_epoch` (an epoch, a pass),
+    `resources` (the server's devices), the end of a range.
     """
     filled = spec_pb2.JobSpec()
     filled.CopyFrom(spec)
-    if not filled.model.name:
-        filled.model.name = DEFAULT_MODEL_NAME
-    for layer, name in zip(filled.model.layers, layer_names(filled.model.layers), strict=True):
-        layer.name = name
-    if filled.model.layers and not filled.model.outputs:
-        filled.model.outputs.append(filled.model.layers[-1].name)
+    _fill_model(filled.model)
     for source in ("train", "validation", "test"):
         if filled.data.HasField(source):
             _fill_source(getattr(filled.data, source))
     for metric in filled.metrics:
         metric.name = metric_name(metric)
+    for output in filled.outputs.values():
+        _fill(output, weight=DEFAULT_OUTPUT_WEIGHT)
+        for metric in output.metrics:
+            metric.name = metric_name(metric)
+    monitor = "val_loss" if filled.data.HasField("validation") else "loss"
     for group in filled.variable_groups:
-        if not group.HasField("frozen"):
-            group.frozen = False
-    _fill_training(filled.training, seed)
+        _fill_group(group, monitor)
+    _fill_training(filled.training, seed, monitor)
     if not filled.export.formats:
         filled.export.formats.extend(DEFAULT_FORMATS)
-    if not filled.retry.HasField("max_attempts"):
-        filled.retry.max_attempts = DEFAULT_MAX_ATTEMPTS
+    _fill(filled.retry, max_attempts=DEFAULT_MAX_ATTEMPTS)
     return filled
+
+
+def _fill(message: Any, **defaults: Any) -> None:
+    """Sets the fields that are not set."""
+    for name, value in defaults.items():
+        if not message.HasField(name):
+            setattr(message, name, value)
+
+
+def _fill_model(model: spec_pb2.ModelSpec) -> None:
+    if not model.name:
+        model.name = DEFAULT_MODEL_NAME
+    for layer, name in zip(model.layers, layer_names(model.layers), strict=True):
+        layer.name = name
+    if not model.outputs:
+        model.outputs.extend(output_names(model))
+    if model.HasField("initial_weights") and not model.initial_weights.match:
+        model.initial_weights.match.append("**")
 
 
 def _fill_source(source: spec_pb2.DataSource) -> None:
@@ -50,23 +72,45 @@ def _fill_source(source: spec_pb2.DataSource) -> None:
         source.builtin.split = "train"
     if source.HasField("npz"):
         if not source.npz.features:
-            source.npz.features = "features"
-        if not source.npz.label:
-            source.npz.label = "label"
-    if not source.range.HasField("from"):
-        setattr(source.range, "from", 0)
+            source.npz.features = DEFAULT_FEATURES
+        if not source.npz.label and not source.npz.labels:
+            source.npz.label = DEFAULT_LABEL
+    _fill(source.range, **{"from": 0})
 
 
-def _fill_training(training: spec_pb2.TrainingSpec, seed: int) -> None:
-    defaults = {
-        "epochs": DEFAULT_EPOCHS,
-        "global_batch_size": DEFAULT_GLOBAL_BATCH_SIZE,
-        "seed": seed,
-        "deterministic": False,
-    }
-    for name, value in defaults.items():
-        if not training.HasField(name):
-            setattr(training, name, value)
+def _fill_group(group: spec_pb2.VariableGroup, monitor: str) -> None:
+    _fill(group, frozen=False)
+    if not group.frozen:
+        _fill(group, update_every_steps=1)
+    if group.HasField("reduce_on_plateau"):
+        _fill(group.reduce_on_plateau, monitor=monitor, factor=0.1, patience=10, min_learning_rate=0.0)
+
+
+def _fill_training(training: spec_pb2.TrainingSpec, seed: int, monitor: str) -> None:
+    _fill(
+        training,
+        epochs=DEFAULT_EPOCHS,
+        global_batch_size=DEFAULT_GLOBAL_BATCH_SIZE,
+        seed=seed,
+        deterministic=False,
+        precision=spec_pb2.TrainingSpec.FLOAT32,
+        jit_compile=spec_pb2.TrainingSpec.DISABLED,
+        gradient_accumulation_steps=1,
+        synchronized_batch_normalization=True,
+        step_timeout_seconds=DEFAULT_STEP_TIMEOUT_SECONDS,
+    )
+    if training.HasField("early_stopping"):
+        _fill(training.early_stopping, monitor=monitor, patience=1, min_delta=0.0, restore_best=True)
+    if not training.checkpoint.HasField("every_steps"):
+        _fill(training.checkpoint, every_seconds=DEFAULT_CHECKPOINT_SECONDS)
+    _fill(training.checkpoint, keep=DEFAULT_KEPT_CHECKPOINTS, best=training.early_stopping.monitor or monitor)
+
+
+def output_names(model: spec_pb2.ModelSpec) -> list[str]:
+    """The model's outputs, where they can be told without building it: those of `layers`."""
+    if model.outputs or not model.layers:
+        return list(model.outputs)
+    return layer_names(model.layers)[-1:]
 
 
 def given_name(layer: spec_pb2.LayerSpec) -> str:

@@ -36,10 +36,17 @@ _LAYER_KEYS: Final = frozenset(
 )
 
 
-def rewritten(text: str, data_roots: Sequence[str], field: str) -> dict[str, Any]:
-    """The model's configuration for `keras.saving.deserialize_keras_object`; raises InvalidRequestError."""
+def rewritten(text: str, data_roots: Sequence[str], policy: str, field: str) -> dict[str, Any]:
+    """The model's configuration for `keras.saving.deserialize_keras_object`; raises InvalidRequestError.
+
+    Args:
+        text: As a spec has it.
+        data_roots: Where path parameters may point to.
+        policy: The dtype policy of the job's precision, under which the model will be built.
+        field: The path of the text in the spec.
+    """
     faults = Faults()
-    config = check_keras_config(text, ComponentChecker(Catalogue.load(), data_roots, faults), field)
+    config = check_keras_config(text, ComponentChecker(Catalogue.load(), data_roots, faults, policy), field)
     faults.raise_any()
     assert config is not None
     return config
@@ -61,6 +68,8 @@ def check_keras_config(text: str, checker: ComponentChecker, field: str) -> dict
     if not isinstance(document, dict):
         faults.add(field, f"must be a mapping with class_name and config; got {shown(document)}")
         return None
+    if _floating_types(document) == {"float32"}:
+        _leave_types_to_the_job(document)
     walk = _Walk(checker)
     model = walk.model(document, field, 0)
     if walk.inputs == 0 and not faults:
@@ -93,6 +102,40 @@ def _is_bounded(document: Any, faults: Faults, field: str) -> bool:
         if isinstance(value, dict | list):
             pending.extend((entry, depth + 1) for entry in (value.values() if isinstance(value, dict) else value))
     return True
+
+
+def _floating_types(document: Any) -> set[str]:
+    """The floating-point types and policies that layers have."""
+    types = (_type_of(config["dtype"]) for config in _layer_configs(document))
+    return {name for name in types if "float" in name}
+
+
+def _leave_types_to_the_job(document: Any) -> None:
+    """Takes the float32 away that Keras writes for every layer of a model for which nobody asked for a type."""
+    for config in _layer_configs(document):
+        if _type_of(config["dtype"]) == "float32":
+            del config["dtype"]
+
+
+def _layer_configs(document: Any) -> list[dict[str, Any]]:
+    """The configs of layers that name a type; those of other objects have no name."""
+    found, pending = [], [document]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, dict):
+            pending.extend(value.values())
+            if "name" in value and "dtype" in value:
+                found.append(value)
+    return found
+
+
+def _type_of(dtype: Any) -> str:
+    """The name of a type, or of a policy as Keras writes it."""
+    if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict):
+        dtype = dtype["config"].get("name")
+    return dtype if isinstance(dtype, str) else ""
 
 
 class _Walk:

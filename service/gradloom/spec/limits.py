@@ -1,23 +1,29 @@
-"""Ranges of single fields, and the depth of configs."""
+"""Ranges of single fields, known numbers of enums, and the depth of configs."""
 
 import math
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from google.protobuf import struct_pb2
+from google.protobuf.message import Message
 
 from gradloom.documents.messages import MAX_STRUCT_DEPTH
 from gradloom.faults import Faults, child, shown
 from gradloom.v1 import spec_pb2
 
+MAX_PATTERNS: Final = 200
+MAX_PATTERN_CHARACTERS: Final = 300
 
-def between(message: Any, name: str, least: int, most: int | None, path: str, faults: Faults) -> None:
-    """Checks an optional integer field, if it is set."""
+
+def between(message: Any, name: str, least: float, most: float | None, path: str, faults: Faults) -> None:
+    """Checks an optional number, if it is set."""
     if not message.HasField(name):
         return
     value = getattr(message, name)
-    if value < least or (most is not None and value > most):
+    # The other way round NaN would pass.
+    if not (value >= least and value <= (math.inf if most is None else most) and math.isfinite(value)):
         rule = f"must be at least {least}" if most is None else f"must lie between {least} and {most}"
-        faults.add(child(path, name), f"{rule}; got {value}")
+        faults.add(child(path, name), f"{rule}; got {shown(value)}")
 
 
 def above_zero(message: Any, name: str, path: str, faults: Faults) -> None:
@@ -28,22 +34,61 @@ def above_zero(message: Any, name: str, path: str, faults: Faults) -> None:
             faults.add(child(path, name), f"must be a finite number above 0; got {shown(value)}")
 
 
+def at_least_zero(value: float, path: str, faults: Faults) -> None:
+    """Checks a double."""
+    if not (math.isfinite(value) and value >= 0):
+        faults.add(path, f"must be a finite number of at least 0; got {shown(value)}")
+
+
+def within_zero_and_one(message: Any, name: str, path: str, faults: Faults) -> None:
+    """Checks an optional double field, if it is set; neither end is within."""
+    if message.HasField(name) and not 0 < getattr(message, name) < 1:
+        faults.add(child(path, name), f"must lie above 0 and below 1; got {shown(getattr(message, name))}")
+
+
+def known_number(enum: Any, number: int, path: str, faults: Faults) -> bool:
+    """Checks a number of an enum, which on the wire may be any; `UNSPECIFIED` is never sent."""
+    if number in enum.values() and number != 0:
+        return True
+    names = ", ".join(enum.Name(known) for known in enum.values() if known != 0)
+    faults.add(path, f"must be one of {names}; got {number}")
+    return False
+
+
+def check_patterns(patterns: Sequence[str], path: str, faults: Faults) -> None:
+    """Checks how many patterns over variable paths there are, and the length of each."""
+    if len(patterns) > MAX_PATTERNS:
+        faults.add(path, f"must be at most {MAX_PATTERNS}; got {len(patterns)}")
+        return
+    for position, pattern in enumerate(patterns):
+        if not pattern or len(pattern) > MAX_PATTERN_CHARACTERS:
+            rule = f"must be 1 to {MAX_PATTERN_CHARACTERS} characters"
+            faults.add(child(path, position), f"{rule}; got {shown(pattern)}")
+
+
 def is_nested_too_deeply(spec: spec_pb2.JobSpec, faults: Faults) -> bool:
     """Notes every config that is nested more deeply than a message on the wire can be; those are not to be walked."""
-    configs = [(child("spec.model.layers", i), layer.config) for i, layer in enumerate(spec.model.layers)]
-    configs.append(("spec.loss", spec.loss.config))
-    configs.extend((child("spec.metrics", i), metric.config) for i, metric in enumerate(spec.metrics))
-    for i, group in enumerate(spec.variable_groups):
-        field = child("spec.variable_groups", i)
-        configs.extend(
-            [(f"{field}.optimizer", group.optimizer.config), (f"{field}.learning_rate", group.learning_rate.config)]
-        )
     found = False
-    for field, config in configs:
+    for path, config in _configs(spec, "spec"):
         if _is_deep(config):
-            faults.add(child(field, "config"), f"must be nested at most {MAX_STRUCT_DEPTH} levels deep")
+            faults.add(path, f"must be nested at most {MAX_STRUCT_DEPTH} levels deep")
             found = True
     return found
+
+
+def _configs(message: Message, path: str) -> Iterator[tuple[str, struct_pb2.Struct]]:
+    """Every config below a message with its path, in the order of the fields."""
+    for field, value in message.ListFields():
+        below = child(path, field.name)
+        if isinstance(value, struct_pb2.Struct):
+            yield below, value
+        elif isinstance(value, Message):
+            yield from _configs(value, below)
+        elif field.message_type is not None:
+            is_map = field.message_type.GetOptions().map_entry
+            for key, entry in sorted(value.items()) if is_map else enumerate(value):
+                if isinstance(entry, Message):
+                    yield from _configs(entry, child(below, key))
 
 
 def _is_deep(config: struct_pb2.Struct) -> bool:

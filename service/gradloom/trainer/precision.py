@@ -5,22 +5,16 @@ from typing import Final
 import keras
 import tensorflow as tf
 
+from gradloom.spec.precision import policy_of
 from gradloom.v1 import spec_pb2
 
-POLICIES: Final = {
-    spec_pb2.TrainingSpec.FLOAT32: "float32",
-    spec_pb2.TrainingSpec.FLOAT64: "float64",
-    spec_pb2.TrainingSpec.MIXED_BFLOAT16: "mixed_bfloat16",
-    spec_pb2.TrainingSpec.MIXED_FLOAT16: "mixed_float16",
-}
-"""Keras's dtype policy of each precision."""
 FIRST_SCALE: Final = 2.0**15
 GOOD_STEPS_TO_GROW: Final = 2000
 
 
 def set_precision(options: spec_pb2.TrainingSpec) -> None:
     """Sets the process's dtype policy and default type: what is built from now on has them."""
-    policy = POLICIES.get(options.precision, "float32")
+    policy = policy_of(options)
     # Losses, metrics and learning rates have the default type: float32 also where layers compute in less.
     keras.config.set_floatx("float64" if policy == "float64" else "float32")
     keras.config.set_dtype_policy(policy)

@@ -1,0 +1,59 @@
+"""The names of the scalars of an epoch's end, and which of them a spec may monitor."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gradloom.faults import Faults, child, shown
+from gradloom.spec.defaults import metric_name
+from gradloom.v1 import spec_pb2
+
+
+def training_scalars(spec: spec_pb2.JobSpec) -> Iterator[str]:
+    """The names of a training's scalars that the spec tells: of its losses and metrics."""
+    yield "loss"
+    for metric in spec.metrics:
+        yield metric_name(metric)
+    for output, target in sorted(spec.outputs.items()):
+        yield f"{output}_loss"
+        for metric in target.metrics:
+            yield f"{output}_{metric_name(metric)}"
+
+
+@dataclass(frozen=True)
+class Monitors:
+    """What `monitor` and `best` may name."""
+
+    names: tuple[str, ...]
+    has_validation: bool
+    are_all: bool
+    """Whether no layer can have a metric of its own: then the spec tells every scalar."""
+
+    @classmethod
+    def of(cls, spec: spec_pb2.JobSpec) -> "Monitors":
+        """Those of a spec."""
+        names = tuple(dict.fromkeys(training_scalars(spec)))
+        has_validation = spec.data.HasField("validation")
+        if has_validation:
+            names += tuple(f"val_{name}" for name in names)
+        # Keras's layers have none; the type of anybody else's class is written with its package before a `>`.
+        are_all = bool(spec.model.layers) and b">" not in spec.model.SerializeToString()
+        return cls(names, has_validation, are_all)
+
+    def check(self, message: Any, name: str, path: str, faults: Faults) -> None:
+        """Checks the optional field that names a scalar, if it is set."""
+        if not message.HasField(name):
+            return
+        scalar, field = getattr(message, name), child(path, name)
+        if not scalar:
+            faults.add(field, f"must name a scalar of an epoch's end, such as {self.names[0]}")
+        elif scalar.startswith("test_"):
+            faults.add(
+                field, f"must be known at an epoch's end: test data are evaluated once, at the end; got {shown(scalar)}"
+            )
+        elif scalar.startswith("val_") and not self.has_validation:
+            faults.add(field, f"needs data.validation, which is not given; got {shown(scalar)}")
+        elif self.are_all and scalar not in self.names:
+            known = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
+            hint = faults.did_you_mean(scalar, self.names)
+            faults.add(field, f"must be one of {known}; got {shown(scalar)}{hint}")

@@ -13,7 +13,7 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import AlreadyExistsError, AttemptSupersededError, WrongStateError
 from gradloom.job import NEXT_STATES, TERMINAL_STATES
 from gradloom.v1 import job_pb2
-from tests.stores import STORES, Desk, completed, epoch_ended, name_of, outcome, report
+from tests.stores import STORES, Desk, a_checkpoint, completed, epoch_ended, name_of, outcome, report
 
 Job = job_pb2.Job
 Directive = attempt_pb2.ReportResponse
@@ -39,10 +39,20 @@ class ModelJob:
     finished: int | None = None
     reported_events: int = 0
     history: list[int] = field(default_factory=lambda: [Job.QUEUED])
+    saved: list[tuple[int, int]] = field(default_factory=list)
+    """Attempt and update of the checkpoints on record, oldest first."""
+    best: tuple[int, int] | None = None
 
     def may_end_in(self, state: int) -> bool:
         proven = self.finished == Job.COMPLETED
         return state in NEXT_STATES[self.state] and (proven or state != Job.SUCCEEDED)
+
+    def save(self, number: int, step: int, best: bool) -> None:
+        if (number, step) not in self.saved:
+            self.saved.append((number, step))
+        if best:
+            self.best = (number, step)
+        self.saved = [one for one in self.saved if one in self.saved[-2:] or one == self.best]
 
     def move(self, to: int) -> None:
         assert to in NEXT_STATES[self.state]
@@ -124,6 +134,23 @@ class StoreAgainstModel(RuleBasedStateMachine):
         job.reported_events = max(job.reported_events, look.event_offset + events)
 
     @precondition(lambda self: any(job.attempts for job in self.jobs.values()))
+    @rule(data=st.data(), further=st.integers(0, 2), best=st.booleans())
+    def save(self, data, further, best):
+        job, number = self.some_attempt(data)
+        step = further + max((step for attempt, step in job.saved if attempt == number), default=0)
+        checkpoint = a_checkpoint(step, best=best)
+        if not self.is_live(job, number):
+            with pytest.raises(AttemptSupersededError):
+                self.desk.store.record_checkpoint(job.uid, number, checkpoint, self.desk.now())
+            return
+        before = list(job.saved)
+        told = self.desk.store.record_checkpoint(job.uid, number, checkpoint, self.desk.now())
+        assert told.repeated == ((number, step) in before)
+        job.save(number, step, best)
+        gone = [one for one in [*before, (number, step)] if one not in job.saved]
+        assert set(told.dropped) == {Path("/a", job.uid, str(one), f"checkpoints/{step}.ckpt") for one, step in gone}
+
+    @precondition(lambda self: any(job.attempts for job in self.jobs.values()))
     @rule(data=st.data(), proven=st.booleans())
     def finish(self, data, proven):
         job, number = self.some_attempt(data)
@@ -179,6 +206,16 @@ class StoreAgainstModel(RuleBasedStateMachine):
             assert stored.HasField("end_time") == (job.state in TERMINAL_STATES)
             assert stored.HasField("export") == (job.state == Job.SUCCEEDED)
             assert bool(store.list_artifacts(name_of(job_id))[0]) == (job.state == Job.SUCCEEDED)
+
+    @invariant()
+    def the_newest_two_checkpoints_and_the_best_are_on_record(self):
+        for job_id, job in self.jobs.items():
+            stored = [stored.checkpoint for stored in self.desk.store.checkpoints_of(job.uid)]
+            assert [(one.attempt, one.global_step) for one in reversed(stored)] == job.saved
+            assert [(one.attempt, one.global_step) for one in stored if one.best] == ([job.best] if job.best else [])
+            step = job.saved[-1][1] if job.saved else None
+            progress = self.desk.store.get_job(name_of(job_id)).progress
+            assert (progress.checkpoint_step if progress.HasField("checkpoint_step") else None) == step
 
     @invariant()
     def the_log_tells_every_state_in_order_without_gaps(self):

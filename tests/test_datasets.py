@@ -7,8 +7,11 @@ import struct
 
 import numpy as np
 import pytest
+import sklearn.datasets
 
+from gradloom.catalogue import Catalogue
 from gradloom.errors import InvalidRequestError
+from gradloom.trainer import tabular
 from gradloom.trainer.datasets import DataUnavailable, load
 from gradloom.v1 import spec_pb2
 
@@ -116,6 +119,26 @@ def test_cifar10_in_its_binary_version_becomes_rows_of_pixels(tmp_path):
     assert arrays.features.shape == (4, 32, 32, 3)
     np.testing.assert_array_equal(arrays.features[2, 5, 6], planes[2, :, 5, 6])
     np.testing.assert_array_equal(arrays.labels, labels)
+
+
+@pytest.mark.parametrize("name", tabular.NAMES)
+def test_measurements_come_with_the_trainer_shuffled_and_split_as_the_catalogue_says(name):
+    dataset = Catalogue.load().get("dataset", name).dataset
+    train, test = (load(builtin(name, split), FIELD, [], []) for split in ("train", "test"))
+    for arrays, split in ((train, "train"), (test, "test")):
+        assert len(arrays) == dataset.splits[split]
+        assert arrays.features.shape[1:] == dataset.feature_shape
+        assert (arrays.features.dtype, arrays.labels.dtype) == (dataset.feature_dtype, dataset.label_dtype)
+        if dataset.classes:
+            # Every class is in both splits, in about its share.
+            shares = np.bincount(arrays.labels, minlength=dataset.classes) / len(arrays)
+            every = np.bincount(np.concatenate([train.labels, test.labels])) / (len(train) + len(test))
+            np.testing.assert_allclose(shares, every, atol=0.15)
+    whole = getattr(sklearn.datasets, f"load_{name}")(**({"scaled": False} if name == "diabetes" else {}))
+    ours = np.concatenate([np.column_stack([arrays.features, arrays.labels]) for arrays in (train, test)])
+    theirs = np.column_stack([whole.data.astype("float32"), whole.target])
+    np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
+    assert np.mean(train.labels[1:] == train.labels[:-1]) < 0.7
 
 
 def test_digits_come_with_the_trainer_and_their_splits_are_disjoint():

@@ -107,7 +107,7 @@ def datasets() -> Iterator[Row]:
         data = entry.dataset
         assert data is not None
         shape = ", ".join(str(length) for length in data.feature_shape)
-        labels = f"{data.label_dtype}, {data.classes} classes"
+        labels = f"{data.label_dtype}, {data.classes} classes" if data.classes else data.label_dtype
         sizes = (f"{data.splits['train']:,}", f"{data.splits['test']:,}")
         yield code(entry.type), f"[{shape}] {data.feature_dtype}", labels, *sizes, entry.doc
 

@@ -62,7 +62,8 @@ class Dataset:
     feature_shape: tuple[int, ...]
     feature_dtype: str
     label_dtype: str
-    classes: int
+    classes: int | None
+    """None where labels are no class numbers."""
     splits: Mapping[str, int]
     """Examples by split."""
 

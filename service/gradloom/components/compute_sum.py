@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from gradloom.components.replicas import summed_over_replicas
+
 
 @keras.saving.register_keras_serializable(package="gradloom")
 class ComputeSum(keras.layers.Layer):
@@ -13,6 +15,8 @@ class ComputeSum(keras.layers.Layer):
     Under several replicas all of them hold the sum over the rows of all: every example counts once, however the batches
     are split. The sum is kept in float64, so that a long one is not rounded away.
     """
+
+    sums_over_replicas = True
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -30,13 +34,13 @@ class ComputeSum(keras.layers.Layer):
             dtype="float64",
             autocast=False,
             trainable=False,
-            aggregation="sum",
         )
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Takes [b, ...] and returns it as it is."""
         if training:
-            self.total.assign_add(ops.sum(ops.cast(inputs, "float64"), axis=0))
+            (total,) = summed_over_replicas([ops.sum(ops.cast(inputs, "float64"), axis=0)])
+            self.total.assign_add(total)
         return inputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

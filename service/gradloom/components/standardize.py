@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from gradloom.components.replicas import summed_over_replicas
+
 
 @keras.saving.register_keras_serializable(package="gradloom")
 class Standardize(keras.layers.Layer):
@@ -17,6 +19,8 @@ class Standardize(keras.layers.Layer):
     Args:
         epsilon: Float, added to the variance; above 0.
     """
+
+    sums_over_replicas = True
 
     def __init__(self, epsilon: float = 1e-7, **kwargs: Any):
         super().__init__(**kwargs)
@@ -38,7 +42,6 @@ class Standardize(keras.layers.Layer):
                 dtype="float64",
                 autocast=False,
                 trainable=False,
-                aggregation="sum",
             )
             for name, shape in (("count", ()), ("total", (size,)), ("squares", (size,)))
         )
@@ -48,16 +51,18 @@ class Standardize(keras.layers.Layer):
         size = self.total.shape[0]
         values = ops.reshape(inputs, (-1, size))
         if training:
-            rows = ops.cast(values, "float64")
-            self.count.assign_add(ops.cast(ops.shape(rows)[0], "float64"))
-            self.total.assign_add(ops.sum(rows, axis=0))
-            self.squares.assign_add(ops.sum(ops.square(rows), axis=0))
+            self._add(ops.cast(values, "float64"))
         seen = ops.maximum(self.count, 1.0)
         mean = self.total / seen
         variance = ops.where(self.count > 0, ops.maximum(self.squares / seen - ops.square(mean), 0.0), 1.0)
         wide = keras.backend.result_type(values.dtype, "float32")
         scale = ops.cast(ops.rsqrt(variance + self.epsilon), wide)
         return ops.cast((ops.cast(values, wide) - ops.cast(mean, wide)) * scale, self.compute_dtype)
+
+    def _add(self, rows: Any) -> None:
+        own = [ops.cast(ops.shape(rows)[0], "float64"), ops.sum(rows, axis=0), ops.sum(ops.square(rows), axis=0)]
+        for variable, added in zip((self.count, self.total, self.squares), summed_over_replicas(own), strict=True):
+            variable.assign_add(added)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
         """All numbers of an example on one axis."""

@@ -136,9 +136,19 @@ _INPUT: Final = Entry(
 
 _DATASETS: Final = (
     (
+        "breast_cancer",
+        "Tumours, malignant (0) or benign (1), by 30 measurements of their cells, from scikit-learn.",
+        Dataset((30,), "float32", "int64", 2, {"train": 455, "test": 114}),
+    ),
+    (
         "cifar10",
         "Small colour photographs in ten classes.",
         Dataset((32, 32, 3), "uint8", "uint8", 10, {"train": 50000, "test": 10000}),
+    ),
+    (
+        "diabetes",
+        "How far diabetes has progressed, 25 to 346, by 10 measurements a year before, from scikit-learn.",
+        Dataset((10,), "float32", "float32", None, {"train": 353, "test": 89}),
     ),
     (
         "digits",
@@ -150,7 +160,17 @@ _DATASETS: Final = (
         "Zalando's articles of clothing in ten classes.",
         Dataset((28, 28, 1), "uint8", "uint8", 10, {"train": 60000, "test": 10000}),
     ),
+    (
+        "iris",
+        "Irises of three species by the size of their petals and sepals, from scikit-learn.",
+        Dataset((4,), "float32", "int64", 3, {"train": 120, "test": 30}),
+    ),
     ("mnist", "Handwritten digits.", Dataset((28, 28, 1), "uint8", "uint8", 10, {"train": 60000, "test": 10000})),
+    (
+        "wine",
+        "Wines of three growers by 13 measurements of what is in them, from scikit-learn.",
+        Dataset((13,), "float32", "int64", 3, {"train": 142, "test": 36}),
+    ),
 )
 
 

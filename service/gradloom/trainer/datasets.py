@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.trainer import tabular
 from gradloom.v1 import spec_pb2
 
 DEBIAN_DIRECTORY: Final = "/usr/share/datasets"
@@ -189,6 +190,8 @@ def _check_arrays(arrays: Arrays, names: dict[str, str], field: str) -> None:
 def _load_builtin(name: str, split: str, field: str, dataset_directories: Sequence[str]) -> Arrays:
     if name == "digits":
         return _digits(split)
+    if name in tabular.NAMES:
+        return Arrays(*tabular.load_tabular(name, split))
     readers = {"fashion_mnist": _mnist_like, "mnist": _mnist_like, "cifar10": _cifar10}
     if name not in readers:
         raise InvalidRequestError([FieldFault(f"{field}.name", f'"{name}" is no data set of this version')])

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from gradloom.faults import child
 from gradloom.trainer import models
+from gradloom.trainer.fused import Update, update_of
 from gradloom.v1 import spec_pb2
 
 GradientTransformation = Callable[[list[tf.Tensor], list[keras.Variable]], list[tf.Tensor]]
@@ -40,6 +41,8 @@ class Group:
     reduce_on_plateau: spec_pb2.ReduceOnPlateau | None = None
     averages: list[tf.Variable] = field(default_factory=list, init=False)
     """Of the weights, where the group keeps averages."""
+    update: Update = field(init=False, repr=False)
+    """What applies gradients: Keras's own way or a faster one to the same."""
     waiting: "Waiting | None" = field(default=None, init=False)
     """The gradients since the last update, where updates are rarer than steps."""
 
@@ -51,6 +54,7 @@ class Group:
         # say that a gradient is already reduced; without this line every optimizer would reduce a second time, after
         # clipping.
         self.optimizer._all_reduce_sum_gradients = list
+        self.update = update_of(self.optimizer)
         if self.update_every_steps > 1:
             self.waiting = Waiting(self.variables, self.update_every_steps)
         if self.ema_momentum is not None:
@@ -80,7 +84,7 @@ class Group:
         """Updates the group's variables, their constraints and their averages; runs in replica context."""
         assert self.optimizer is not None
         is_first = tf.equal(tf.convert_to_tensor(self.optimizer.iterations), 0) if self.averages else None
-        self.optimizer.apply(gradients, self.variables)
+        self.update(gradients, self.variables)
         for average, variable in zip(self.averages, self.variables if self.averages else (), strict=True):
             momentum = tf.constant(self.ema_momentum, average.dtype)
             keep = tf.where(is_first, tf.zeros_like(momentum), momentum)

@@ -59,6 +59,7 @@ def _deliver(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
     attempt.reporter.release_devices()
     with Prover(attempt.instruction.handover.get("blocked", PROJECT_PACKAGES)) as clean:
         from gradloom.trainer import delivery, models, strategy
+        from gradloom.trainer.own_state import OwnMetrics
         from gradloom.v1 import spec_pb2
 
         resolved = attempt.assignment.resolved_spec
@@ -66,6 +67,7 @@ def _deliver(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
         strategy.configure(spec_pb2.ResolvedSpec.CPU, replicas=1)
         (trained_on,) = (data for data in resolved.data if data.source == "train")
         model = models.build_model(spec, attempt.assignment.data_roots, lambda: trained_on.feature_shape)
+        OwnMetrics(model)  # of which an export takes no part
         inputs = load_state(attempt.work / STATE_FILE, model)
         return delivery.deliver(attempt, spec, model, inputs, lambda: clean)
 

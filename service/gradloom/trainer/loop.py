@@ -37,6 +37,7 @@ from gradloom.trainer.interrupt import Interrupt
 from gradloom.trainer.live import GroupLook, LiveProgress
 from gradloom.trainer.losses import Objective
 from gradloom.trainer.normalization import synchronize_batch_normalization
+from gradloom.trainer.own_state import OwnMetrics, sums_over_replicas
 from gradloom.trainer.precision import LossScale
 from gradloom.trainer.program import Program
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
@@ -89,7 +90,7 @@ class Training:
         if replicas > 1 or micro_batches > 1:
             self._objective.settle_kinds(*self._examples_to_try(train))
         with strategy.scope():
-            self._tally = Tally(metrics)
+            self._tally = Tally(metrics, OwnMetrics(model, ["loss", *(metric.name for metric in metrics)]))
             mixed = options.precision == spec_pb2.TrainingSpec.MIXED_FLOAT16
             self.loss_scale = LossScale() if mixed else None
         self._clip_norm = options.clip_norm if options.HasField("clip_norm") else None
@@ -103,7 +104,7 @@ class Training:
             EvaluationStep(self._objective, self._tally),
             self._train,
             self._interrupt,
-            stand_in=not self.synchronized_layers,
+            stand_in=not self.synchronized_layers and not sums_over_replicas(model),
             micro_batches=micro_batches,
         )
         self._live = LiveProgress()

@@ -6,6 +6,7 @@ have fewer rows than the others, or none.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import keras
@@ -15,6 +16,7 @@ import tensorflow as tf
 from gradloom.trainer.batches import Share, replica_number
 from gradloom.trainer.groups import Group, clip_together, squared_norm
 from gradloom.trainer.losses import Objective
+from gradloom.trainer.own_state import OwnMetrics
 from gradloom.trainer.precision import LossScale
 
 
@@ -24,8 +26,10 @@ class Tally:
     Built under the strategy's scope. Each replica adds to its own copy; reading them outside adds the copies up.
     """
 
-    def __init__(self, metrics: Sequence[keras.metrics.Metric]):
-        self.metrics = tuple(metrics)
+    def __init__(self, metrics: Sequence[keras.metrics.Metric], own: OwnMetrics):
+        self.metrics = (*metrics, *own.metrics)
+        self._of_outputs = tuple(metrics)
+        self._own = own
         self._loss_sum = tf.Variable(
             tf.zeros((), tf.float64),
             trainable=False,
@@ -37,8 +41,12 @@ class Tally:
     def add(self, loss: tf.Tensor, share: Share, outputs: tf.Tensor) -> None:
         """Counts a replica's share of a batch and of its loss; runs in replica context."""
         self._loss_sum.assign_add(tf.cast(loss, tf.float64) * share.total)
-        for metric in self.metrics if share.rows else ():
+        for metric in self._of_outputs if share.rows else ():
             metric.update_state(share.examples.labels, outputs)
+
+    def counting(self, share: Share) -> AbstractContextManager[None]:
+        """Within it a forward pass on a replica's share counts in the metrics that the model's layers keep."""
+        return self._own.counting(share.rows)
 
     def reset(self) -> None:
         """Starts anew; runs in cross-replica context."""
@@ -131,7 +139,8 @@ class TrainingStep:
         """This replica's share of the loss and its gradients, scaled in float16; counts the share in the tally."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._watched)
-            loss, outputs = self._objective(share, training=True, trained=self.variables)
+            with self._tally.counting(share):
+                loss, outputs = self._objective(share, training=True, trained=self.variables)
             target = loss if self.loss_scale is None else self.loss_scale.scaled(loss)
         self._tally.add(loss, share, outputs)
         gradients = [
@@ -220,5 +229,6 @@ class EvaluationStep:
 
     def __call__(self, share: Share) -> None:
         """Evaluates this replica's share of a batch."""
-        loss, outputs = self._objective(share, training=False)
+        with self._tally.counting(share):
+            loss, outputs = self._objective(share, training=False)
         self._tally.add(loss, share, outputs)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from gradloom.catalogue import Catalogue
-from gradloom.job import DEFAULT_MAX_ATTEMPTS
+from gradloom.job import DEFAULT_KEPT_CHECKPOINTS, DEFAULT_MAX_ATTEMPTS
 from gradloom.v1 import spec_pb2
 
 DEFAULT_MODEL_NAME: Final = "model"
@@ -15,7 +15,6 @@ DEFAULT_FEATURES: Final = "features"
 DEFAULT_LABEL: Final = "label"
 DEFAULT_OUTPUT_WEIGHT: Final = 1.0
 DEFAULT_CHECKPOINT_SECONDS: Final = 30.0
-DEFAULT_KEPT_CHECKPOINTS: Final = 2
 DEFAULT_STEP_TIMEOUT_SECONDS: Final = 600.0
 DEFAULT_FORMATS: Final = (spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS)
 

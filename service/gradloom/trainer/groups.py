@@ -102,13 +102,36 @@ class Group:
 
     def averaged_weights(self) -> list[tf.Tensor] | None:
         """The weights to evaluate and to export with, by variable; None where they are those that are trained."""
-        if self.optimizer is None or self.optimizer.iterations.numpy() == 0:
+        sums = self.averages_as_saved()
+        if not sums:
             return None
+        saved = self.saved_variables()
+        return [
+            tf.add_n(
+                [
+                    tf.cast(factor, variable.dtype) * tf.convert_to_tensor(saved[key] if key else variable)
+                    for key, factor in terms.items()
+                ]
+            )
+            for variable, terms in zip(self.variables, sums, strict=True)
+        ]
+
+    def averages_as_saved(self) -> list[dict[str, float]]:
+        """The averages as sums: by variable, factors by keys of `saved_variables`, "" for the variable itself.
+
+        Empty where there are none. Whoever has the saved values alone finds the averages with it.
+        """
+        if self.optimizer is None or self.optimizer.iterations.numpy() == 0:
+            return []
         if self.averages:
-            return [tf.convert_to_tensor(average) for average in self.averages]
+            return [{f"average/{index}": 1.0} for index in range(len(self.averages))]
         if isinstance(self.optimizer, keras.optimizers.ScheduleFreeAdamW):
-            return _schedule_free_averages(self.optimizer, self.variables)
-        return None
+            # It trains y = (1 - beta_1) * z + beta_1 * x, keeps z as its momentum, and averages to x.
+            beta = self.optimizer.beta_1
+            keys = {id(variable): key for key, variable in self.saved_variables().items()}
+            momentums = self.optimizer._momentums
+            return [{"": 1 / beta, keys[id(momentum.value)]: 1 - 1 / beta} for momentum in momentums]
+        return []
 
     def saved_variables(self) -> dict[str, tf.Variable]:
         """All state that the group has beside the model's variables, by a stable key."""
@@ -156,17 +179,6 @@ def _beside(variable: keras.Variable, value: Any, name: str) -> tf.Variable:
     """A variable where `variable` is, one on each replica."""
     with tf.distribute.get_strategy().extended.colocate_vars_with(variable.value):
         return tf.Variable(tf.convert_to_tensor(value), trainable=False, name=f"{variable.name}_{name}")
-
-
-def _schedule_free_averages(
-    optimizer: keras.optimizers.ScheduleFreeAdamW, variables: Iterable[keras.Variable]
-) -> list[tf.Tensor]:
-    """The averages x of an optimizer that trains y = (1 - beta_1) * z + beta_1 * x and keeps z as its momentum."""
-    found = []
-    for variable, momentum in zip(variables, optimizer._momentums, strict=True):
-        beta = tf.cast(optimizer.beta_1, momentum.dtype)
-        found.append((tf.convert_to_tensor(variable) - (1 - beta) * tf.convert_to_tensor(momentum)) / beta)
-    return found
 
 
 @contextmanager

@@ -24,7 +24,6 @@ from gradloom.trainer.datasets import DataUnavailable
 from gradloom.v1 import spec_pb2
 
 FIELD: Final = "spec.model.initial_weights"
-EVERYTHING: Final = "**"
 MOST_LISTED: Final = 10
 AVERAGED: Final = "averaged"
 """In a checkpoint's header: by the key of a weight whose average is exported, the sum that this is: factors by key."""
@@ -106,19 +105,17 @@ def load(model: keras.Model, source: Source, wanted: spec_pb2.InitialWeights) ->
     Args:
         model: Built, with weights of its own; no optimizer has seen it yet, because some begin with a copy of them.
         source: Where the new ones come from.
-        wanted: Which.
+        wanted: Which, with defaults.
 
     Raises:
         InvalidRequestError: A pattern loads nothing.
     """
-    patterns = list(wanted.match) or [EVERYTHING]
-    found = _matches(model, source, patterns)
+    found = _matches(model, source, wanted.match)
     faults = []
-    for index, pattern in enumerate(patterns):
+    for index, pattern in enumerate(wanted.match):
         asked = [match for match in found if pattern in match.patterns]
         if all(match.value is None for match in asked):
-            field = child(f"{FIELD}.match", index) if wanted.match else FIELD
-            faults.append(FieldFault(field, _why_nothing(pattern, asked, found)))
+            faults.append(FieldFault(child(f"{FIELD}.match", index), _why_nothing(pattern, asked, found)))
     if faults:
         raise InvalidRequestError(faults)
     resolved = spec_pb2.ResolvedWeights(job=source.job, global_step=source.global_step, sha256=source.sha256)

@@ -102,7 +102,10 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def api_server(
-    directory: Path, data_roots: Sequence[Path] = (), validator: Sequence[str] = (sys.executable, "-c", "")
+    directory: Path,
+    data_roots: Sequence[Path] = (),
+    validator: Sequence[str] = (sys.executable, "-c", ""),
+    allows_user_code: bool = False,
 ) -> AsyncIterator[Api]:
     """Runs the API; `validator` is the command in place of the real one."""
     store = Store.open(f"sqlite:///{directory / 'gradloom.db'}")
@@ -116,6 +119,7 @@ async def api_server(
             [str(root) for root in data_roots],
             OwnedDevices(gpus=0, cpu_slots=1),
             store.find_initial_weights,
+            allows_user_code,
         ),
         Validator(data_roots, (), 5.0, validator),
         catalogue,

@@ -44,9 +44,14 @@ def changed(path: str, value: Any) -> job_pb2.Job:
     return documents.job_from_dict(document)
 
 
-def faults_of(job: job_pb2.Job, data_roots: tuple[str, ...] = (), owned: OwnedDevices = ONE_CPU) -> list[FieldFault]:
+def faults_of(
+    job: job_pb2.Job,
+    data_roots: tuple[str, ...] = (),
+    owned: OwnedDevices = ONE_CPU,
+    catalogue: Catalogue = CATALOGUE,
+) -> list[FieldFault]:
     """What the control plane says of a job."""
-    return check_job(job, CATALOGUE, data_roots, owned)
+    return check_job(job, catalogue, data_roots, owned)
 
 
 def faults_with(path: str, value: Any, data_roots: tuple[str, ...] = ()) -> dict[str, str]:

@@ -177,6 +177,7 @@ def test_only_the_formats_asked_for_are_written(model, inputs, tmp_path):
     paths = export.ExportPaths(tmp_path / "export", "small", 1)
     export.write_export(paths, model, [spec_pb2.ExportSpec.KERAS], inputs, reference.reference_outputs(model, inputs))
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [
+        "export/README.txt",
         "export/proof/examples.npz",
         "export/small.keras",
     ]

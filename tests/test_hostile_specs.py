@@ -70,7 +70,6 @@ def test_a_type_that_the_catalogue_does_not_hold_is_refused(type: str) -> None:
         ("kernel_initializer", 5),
         ("kernel_initializer", [{"class_name": "Zeros"}]),
         ("activation", "deserialize"),
-        ("activation", {"class_name": "function", "config": "relu"}),
         ("activation", {"class_name": "Lambda", "config": {"function": "x"}}),
         ("activation", "eval"),
         ("dtype", "mixed_float16"),

@@ -44,6 +44,7 @@ class Settings:
     orphan_timeout: float
     finished_job_metrics_grace: float
     validation_timeout: float
+    user_code: bool
     i_accept_unauthenticated_access: bool
     log_level: str
 
@@ -300,6 +301,12 @@ TABLE: Final[Sequence[Setting]] = (
     ),
     Setting(
         "validation_timeout", "60s", _positive_seconds, "How long one validation by TensorFlow may take.", "DURATION"
+    ),
+    Setting(
+        "user_code",
+        "false",
+        _switch,
+        "Lets jobs bring Python source. It runs in their trainers, with all that this server's user may do.",
     ),
     Setting(
         "i_accept_unauthenticated_access",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from gradloom.api.convert import digest_of, project_of, request_id_of
+from gradloom.api.syntax import syntax_faults
 from gradloom.api.validator import Validation
 from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault, InvalidRequestError
@@ -14,6 +15,7 @@ from gradloom.faults import Faults, shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
 from gradloom.jobs.records import StoredCheckpoint
 from gradloom.spec import OwnedDevices, check_job, with_defaults
+from gradloom.spec.user_code import FIELD as USER_CODE_FIELD
 from gradloom.v1 import job_pb2, service_pb2, spec_pb2
 
 SEEDS: Final = 1 << 31
@@ -33,7 +35,7 @@ class NewJob:
 
 
 class Creation:
-    """Checks requests against one server's catalogue, data roots, devices and checkpoints."""
+    """Checks requests against one server's catalogue, data roots, devices, checkpoints and what it allows."""
 
     def __init__(
         self,
@@ -41,8 +43,10 @@ class Creation:
         data_roots: Sequence[str],
         owned: OwnedDevices,
         find_initial_weights: Callable[[str, str], StoredCheckpoint],
+        allows_user_code: bool = False,
     ):
         """`find_initial_weights` is the store's: takes what a spec says and its project."""
+        self._allows_user_code = allows_user_code
         self._catalogue = catalogue
         self._data_roots = data_roots
         self._owned = owned
@@ -89,7 +93,11 @@ class Creation:
         if not request.HasField("job"):
             return [FieldFault("job", "required")]
         # Their paths are those of the file that a user wrote, which is the Job.
-        return check_job(request.job, self._catalogue, self._data_roots, self._owned)
+        faults = check_job(request.job, self._catalogue, self._data_roots, self._owned, self._allows_user_code)
+        source = request.job.spec.user_code.source
+        if source and not any(fault.field.startswith(USER_CODE_FIELD) for fault in faults):
+            faults.extend(syntax_faults(source))
+        return faults
 
 
 def _collected(faults: Faults, parse: Callable[[], T]) -> T | None:

@@ -18,6 +18,7 @@ from prometheus_client import disable_created_metrics
 from gradloom.api.attempt_servicer import AttemptServicer
 from gradloom.api.creation import Creation
 from gradloom.api.health import HealthServicer
+from gradloom.api.installed import bring_in_packages
 from gradloom.api.interceptors import ErrorInterceptor
 from gradloom.api.listeners import (
     HEALTH_SERVICE,
@@ -124,6 +125,7 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
     async with AsyncExitStack() as stack:
         store = Store.open(settings.database_url)
         stack.callback(store.close)
+        await asyncio.to_thread(bring_in_packages)
         offload = Offload()
         stack.callback(offload.close)
         instruments = Instruments(settings.finished_job_metrics_grace)
@@ -188,7 +190,13 @@ def _training_servicer(
 ) -> TrainingServicer:
     catalogue = Catalogue.load()
     owned = OwnedDevices(gpus=len(devices.gpus), cpu_slots=devices.cpu_slots)
-    creation = Creation(catalogue, [str(root) for root in settings.data_roots], owned, store.find_initial_weights)
+    creation = Creation(
+        catalogue,
+        [str(root) for root in settings.data_roots],
+        owned,
+        store.find_initial_weights,
+        settings.user_code,
+    )
     validator = Validator(settings.data_roots, settings.dataset_directories, settings.validation_timeout)
     return TrainingServicer(store, offload, creation, validator, catalogue, instruments)
 

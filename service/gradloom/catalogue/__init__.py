@@ -3,7 +3,7 @@
 The table is generated on the trainer's side (`python -m gradloom.trainer catalogue`), committed beside this file by
 Keras version, and checked fresh by a test, so that the control plane can check names and keys without importing Keras.
 Types resolve through it alone: what is not listed (Lambda, layers that load files or foreign code) does not exist for a
-spec.
+spec. What a process knows besides, such as installed packages of components, it adds once, when it starts.
 """
 
 import json
@@ -82,6 +82,15 @@ class Entry:
     origin: str = ""
     """Where the trainer finds it, such as `keras.layers.Dense`; never taken from a spec."""
     dataset: Dataset | None = None
+    distribution: str = ""
+    """The installed package that brings it; empty for Keras's, for our own and for user code's."""
+    is_open: bool = False
+    """Whether its parameters are not known here, so that any are let through."""
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether it is found by its name in Keras's registry: it is of a package of components or of user code."""
+        return ">" in self.type and not self.origin
 
     @cached_property
     def by_name(self) -> Mapping[str, Parameter]:
@@ -107,13 +116,20 @@ class Catalogue:
     @staticmethod
     @cache
     def load() -> "Catalogue":
-        """The committed catalogue; read once."""
-        return Catalogue.parse(resources.files(__package__).joinpath(FILE_NAME).read_text("utf-8"))
+        """The committed catalogue, read once, and what this process has added."""
+        return Catalogue.parse(resources.files(__package__).joinpath(FILE_NAME).read_text("utf-8"), _added)
+
+    @staticmethod
+    def add(entries: Iterable["Entry"]) -> None:
+        """Makes more entries known to this process, for good; those that `load` gave before stay as they are."""
+        _added.extend(entries)
+        Catalogue.load.cache_clear()
 
     @classmethod
-    def parse(cls, text: str) -> "Catalogue":
-        """A catalogue from the generator's text."""
-        return cls(tuple(_entry(fields) for fields in json.loads(text)["entries"]))
+    def parse(cls, text: str, more: Iterable["Entry"] = ()) -> "Catalogue":
+        """A catalogue from the generator's text, and more entries."""
+        entries = (*(entry_of(fields) for fields in json.loads(text)["entries"]), *more)
+        return cls(tuple(sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.type))))
 
     def get(self, kind: str, type: str) -> Entry | None:
         """The entry of that type or alias, or None."""
@@ -132,7 +148,11 @@ class Catalogue:
         return nearest(name, self.names(kind))
 
 
-def _entry(fields: Mapping[str, Any]) -> Entry:
+_added: list[Entry] = []
+
+
+def entry_of(fields: Mapping[str, Any]) -> Entry:
+    """The entry that `fields_of` wrote."""
     dataset = fields.get("dataset")
     return Entry(
         kind=fields["kind"],
@@ -142,6 +162,7 @@ def _entry(fields: Mapping[str, Any]) -> Entry:
         aliases=tuple(fields.get("aliases", ())),
         origin=fields.get("origin", ""),
         dataset=dataset and Dataset(**{**dataset, "feature_shape": tuple(dataset["feature_shape"])}),
+        distribution=fields.get("distribution", ""),
     )
 
 
@@ -160,11 +181,12 @@ def _parameter(fields: Mapping[str, Any]) -> Parameter:
 def serialized(entries: Iterable[Entry], keras_version: str) -> str:
     """The text of a catalogue file: one line per parameter, sorted, so that a change reads well in a diff."""
     ordered = sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.type))
-    document = {"keras": keras_version, "entries": [_fields(entry) for entry in ordered]}
+    document = {"keras": keras_version, "entries": [fields_of(entry) for entry in ordered]}
     return json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
+def fields_of(entry: Entry) -> dict[str, Any]:
+    """The entry as JSON has it."""
     fields: dict[str, Any] = {"kind": entry.kind, "type": entry.type, "doc": entry.doc}
     if entry.origin:
         fields["origin"] = entry.origin
@@ -172,6 +194,8 @@ def _fields(entry: Entry) -> dict[str, Any]:
         fields["aliases"] = list(entry.aliases)
     if entry.parameters:
         fields["parameters"] = [_parameter_fields(parameter) for parameter in entry.parameters]
+    if entry.distribution:
+        fields["distribution"] = entry.distribution
     if entry.dataset is not None:
         fields["dataset"] = {**vars(entry.dataset), "feature_shape": list(entry.dataset.feature_shape)}
     return fields

@@ -15,12 +15,14 @@ from gradloom.spec.components import ComponentChecker
 from gradloom.spec.data import check_data
 from gradloom.spec.defaults import DEFAULT_EPOCHS
 from gradloom.spec.groups import check_groups
+from gradloom.spec.keras_config import with_models
 from gradloom.spec.limits import between, is_nested_too_deeply, known_number
 from gradloom.spec.model import check_model
 from gradloom.spec.options import check_training
 from gradloom.spec.precision import policy_of
 from gradloom.spec.scalars import Monitors
 from gradloom.spec.targets import check_targets
+from gradloom.spec.user_code import check_user_code
 from gradloom.v1 import job_pb2, spec_pb2
 
 MAX_SPEC_BYTES: Final = 1 << 20
@@ -42,11 +44,16 @@ class OwnedDevices:
 
 
 def check_job(
-    job: job_pb2.Job, catalogue: Catalogue, data_roots: Sequence[str], owned: OwnedDevices
+    job: job_pb2.Job,
+    catalogue: Catalogue,
+    data_roots: Sequence[str],
+    owned: OwnedDevices,
+    allows_user_code: bool = False,
 ) -> list[FieldFault]:
     """Every fault of a job as it was sent, in the order of its fields; an empty list when it is sound.
 
-    Does no I/O but resolving symlinks of paths that the spec names.
+    Does no I/O but resolving symlinks of paths that the spec names. Of user code only the frame is checked: whether it
+    is Python is for a process with limits to say.
     """
     faults = Faults()
     _check_texts(job, faults)
@@ -57,8 +64,12 @@ def check_job(
     elif is_nested_too_deeply(job.spec, faults):
         pass
     else:
-        checker = ComponentChecker(catalogue, data_roots, faults, policy_of(job.spec.training))
+        has_user_code = job.spec.HasField("user_code")
+        policy = policy_of(job.spec.training)
+        checker = with_models(ComponentChecker(catalogue, data_roots, faults, policy, has_user_code))
         _check_spec(job.spec, checker, owned)
+        if has_user_code:
+            check_user_code(job.spec.user_code, allows_user_code, faults)
     return faults.told()
 
 

@@ -7,16 +7,17 @@ The walk also gives back the value with every nested component rewritten to what
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gradloom.catalogue import Catalogue, Entry, Parameter
+from gradloom.catalogue import KINDS, Catalogue, Entry, Parameter
 from gradloom.errors import FieldFault
 from gradloom.faults import Faults, child, shown, with_article
 from gradloom.spec.numbers import struct_to_config
 from gradloom.spec.paths import resolve_within
 from gradloom.spec.precision import dtype_rule
+from gradloom.spec.user_code import hint_for, may_be_of_user_code
 from gradloom.v1 import spec_pb2
 
 MAX_INTEGER: Final = 2**31 - 1
@@ -26,6 +27,10 @@ MAX_NESTING: Final = 24
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 NAME_RULE: Final = "must match [A-Za-z][A-Za-z0-9_]{0,63}"
+
+MODEL_CLASSES: Final = ("Sequential", "Functional", "Model")
+FUNCTION: Final = "function"
+"""What Keras writes for the class of a plain function; its config is the function's name."""
 
 _COMPONENT_KEYS: Final = frozenset({"type", "class_name", "config", "module", "registered_name", "name"})
 # By kind, the number that would climb the loss if it were negative; Keras takes any.
@@ -57,16 +62,22 @@ class ComponentChecker:
     faults: Faults
     policy: str = "float32"
     """Keras's dtype policy of the job's precision."""
+    has_user_code: bool = False
+    """Whether source comes with the spec: types that nobody knows here may be in it, and only the trainer can tell."""
+    model: Callable[[Mapping[str, Any], str, int], dict[str, Any] | None] | None = None
+    """Checks a whole model, as Keras writes it, where a layer may stand; see `keras_config`."""
 
     def entry(self, kind: str, name: str, field: str) -> Entry | None:
         """The catalogue's entry, or None after noting that there is none."""
         entry = self.catalogue.get(kind, name)
+        if entry is None and self._is_of_user_code(name):
+            return Entry(kind, name, is_open=True)
         if entry is None:
             words = kind.replace("_", " ")
             if not name:
                 self.faults.add(field, f"is required: the {words}'s type")
             else:
-                hint = self.faults.did_you_mean(name, self.catalogue.names(kind))
+                hint = hint_for(name, self.catalogue.names(kind), self.faults.did_you_mean)
                 self.faults.add(field, f"must be {with_article(words)} of the catalogue; got {shown(name)}{hint}")
         return entry
 
@@ -90,14 +101,23 @@ class ComponentChecker:
                 f"{field}.name", f"must be the component's name or be left out; got {shown(given)} and {shown(name)}"
             )
 
+    def _is_of_user_code(self, name: str) -> bool:
+        """Whether only the trainer can know the type, because it must be in the source that comes with the spec."""
+        is_known = any(self.catalogue.get(kind, name) is not None for kind in KINDS)
+        return self.has_user_code and may_be_of_user_code(name) and not is_known
+
     def config(self, entry: Entry, config: Mapping[str, Any], field: str, depth: int = 0) -> dict[str, Any]:
         """Checks a component's config; returns it with nested components rewritten."""
         checked: dict[str, Any] = {}
         for key, value in config.items():
             parameter = entry.by_name.get(key)
-            if parameter is None:
+            if entry.is_open:
+                checked[key] = self._of_custom_class(value, child(field, key), depth)
+            elif parameter is None:
                 hint = self.faults.did_you_mean(key, entry.by_name)
                 self.faults.add(child(field, key), f"is not a parameter of {entry.type}{hint}")
+            elif entry.is_registered and parameter.value_type in ("any", "list") and value is not None:
+                checked[key] = self._of_custom_class(value, child(field, key), depth)
             else:
                 checked[key] = self._value(parameter, value, child(field, key), depth)
                 if key == _LEARNING_RATES.get(entry.kind):
@@ -117,7 +137,7 @@ class ComponentChecker:
                 hint = self.faults.did_you_mean(key, ["type", "config"])
                 self.faults.add(child(field, key), f"is not a key of a component, which has type and config{hint}")
         entry = self._named_entry(kind, value, field)
-        config = value.get("config")
+        config = None if value.get("class_name") == FUNCTION else value.get("config")
         if config is not None and not isinstance(config, Mapping):
             self.faults.add(child(field, "config"), f"must be a mapping; got {shown(config)}")
             return {}
@@ -135,25 +155,34 @@ class ComponentChecker:
         return serialized(entry, self.config(entry, config or {}, child(field, "config"), depth + 1))
 
     def _named_entry(self, kind: str, value: Mapping[str, Any], field: str) -> Entry | None:
-        module = value.get("module")
-        if module is not None and not is_known_module(module):
-            self.faults.add(
-                child(field, "module"),
-                f"must be left out or Keras's own: nothing in a spec names a module to import; got {shown(module)}",
-            )
-            return None
-        key = "type" if "type" in value else "class_name"
-        name = value.get(key, "")
-        registered = value.get("registered_name")
-        if isinstance(registered, str) and ">" in registered:
-            key, name = "registered_name", registered
+        key, name = name_within(value)
         if not isinstance(name, str):
             self.faults.add(child(field, key), f"must be a string; got {shown(name)}")
             return None
-        # An activation may be a layer with parameters, such as LeakyReLU.
-        if kind == "activation" and self.catalogue.get(kind, name) is None and self.catalogue.get("layer", name):
-            kind = "layer"
-        return self.entry(kind, name, child(field, key))
+        # A registered name alone says which class it is; Keras writes the module it was made in all the same.
+        if ">" not in name and not self.module(value, field):
+            return None
+        return self.entry(self._kind_of(kind, name), name, child(field, key))
+
+    def _kind_of(self, kind: str, name: str) -> str:
+        """The kind to look for: an activation may be a layer, such as LeakyReLU, and a layer a whole model."""
+        others = {"activation": "layer", "layer": "model"}
+        other = others.get(kind)
+        if other is not None and self.catalogue.get(kind, name) is None and self.catalogue.get(other, name):
+            return other
+        return kind
+
+    def module(self, value: Mapping[str, Any], field: str) -> bool:
+        """Checks the `module` beside a class that is not registered; returns whether it is sound."""
+        module = value.get("module")
+        if module is None or is_known_module(module):
+            return True
+        self.faults.add(
+            child(field, "module"),
+            "must be left out or Keras's own: nothing in a spec names a module to import, a class of your own is found "
+            f'by the name "package>Name" that it is registered with; got {shown(module)}',
+        )
+        return False
 
     def _value(self, parameter: Parameter, value: Any, field: str, depth: int) -> Any:
         if value is None:
@@ -174,6 +203,18 @@ class ComponentChecker:
         if parameter.is_path and isinstance(value, str):
             return self._path(value, field)
         self._entries(value, field)
+        return value
+
+    def _of_custom_class(self, value: Any, field: str, depth: int) -> Any:
+        """What a class of the user's own takes: plain values, mappings of them, and components of any kind."""
+        if isinstance(value, list):
+            return [self._of_custom_class(entry, child(field, i), depth) for i, entry in enumerate(value)]
+        if isinstance(value, Mapping) and "class_name" not in value and "type" not in value:
+            return {key: self._of_custom_class(entry, child(field, key), depth) for key, entry in value.items()}
+        if isinstance(value, Mapping):
+            return self._one(kind_named_by(value, self.catalogue), value, field, depth)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self._number(value, field)
         return value
 
     def _name(self, name: Any, field: str) -> None:
@@ -227,7 +268,8 @@ class ComponentChecker:
         return self._one(kind, value, field, depth)
 
     def _one(self, kind: str, value: Any, field: str, depth: int) -> Any:
-        value = function_name(kind, value)
+        if kind == "layer" and self.model is not None and is_model(value):
+            return self.model(value, field, depth + 1)
         if isinstance(value, Mapping):
             rewritten = self.nested(kind, value, field, depth)
             if kind == "dtype_policy" and rewritten:
@@ -260,12 +302,34 @@ class ComponentChecker:
             self.faults.add(field, f"{rule}; got {shown(name)}")
 
 
-def function_name(kind: str, value: Any) -> Any:
-    """The name of a custom activation, where Keras has written the plain function as a component; else the value."""
-    if kind == "activation" and isinstance(value, Mapping) and value.get("class_name") == "function":
-        name = value.get("config")
-        return name if isinstance(name, str) and ">" in name else value
-    return value
+def is_model(value: Any) -> bool:
+    """Whether a value is a whole model of Keras's own classes, as Keras writes it."""
+    return isinstance(value, Mapping) and value.get("class_name") in MODEL_CLASSES
+
+
+def name_within(value: Mapping[str, Any]) -> tuple[str, Any]:
+    """The key of a nested component that says its type, and what it says, which may be anything.
+
+    Keras writes a class's registered name beside its bare one, and a function's name in place of its config.
+    """
+    registered = value.get("registered_name")
+    if isinstance(registered, str) and ">" in registered:
+        return "registered_name", registered
+    if value.get("class_name") == FUNCTION:
+        return "config", value.get("config")
+    key = "type" if "type" in value else "class_name"
+    return key, value.get(key, "")
+
+
+def kind_named_by(value: Mapping[str, Any], catalogue: Catalogue) -> str:
+    """The kind of a component that stands where any may stand: that of its type; the `module` decides between two.
+
+    A layer where nothing says more.
+    """
+    _, name = name_within(value)
+    kinds = [k for k in KINDS if k != "dataset" and isinstance(name, str) and catalogue.get(k, name) is not None]
+    within = str(value.get("module")).split(".")
+    return next((kind for kind in kinds if f"{kind}s" in within or f"{kind}es" in within), (*kinds, "layer")[0])
 
 
 def is_known_module(module: Any) -> bool:
@@ -281,7 +345,7 @@ def serialized(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
     """A component as Keras writes it, by the catalogue's own words."""
     package, _, name = entry.type.rpartition(">")
     if package and entry.kind == "activation":
-        return {"module": "builtins", "class_name": "function", "config": entry.type, "registered_name": "function"}
+        return {"module": "builtins", "class_name": FUNCTION, "config": entry.type, "registered_name": "function"}
     if package:
         return {"module": None, "class_name": name, "config": dict(config), "registered_name": entry.type}
     module, _, name = entry.origin.rpartition(".")

@@ -8,6 +8,7 @@ written anew; whatever is not understood is refused.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from gradloom.catalogue import Catalogue
@@ -18,7 +19,6 @@ from gradloom.spec.components import (
     NAME_PATTERN,
     NAME_RULE,
     ComponentChecker,
-    is_known_module,
 )
 
 MAX_DEPTH: Final = 64
@@ -50,6 +50,20 @@ def rewritten(text: str, data_roots: Sequence[str], policy: str, field: str) -> 
     faults.raise_any()
     assert config is not None
     return config
+
+
+def rewritten_part(value: Mapping[str, Any], data_roots: Sequence[str], policy: str, field: str) -> dict[str, Any]:
+    """As `rewritten`, of a model that stands where a layer may stand."""
+    faults = Faults()
+    config = _Walk(ComponentChecker(Catalogue.load(), data_roots, faults, policy)).model(value, field, 0)
+    faults.raise_any()
+    assert config is not None
+    return config
+
+
+def with_models(checker: ComponentChecker) -> ComponentChecker:
+    """A checker that takes a whole model where a layer may stand."""
+    return _Walk(checker).checker
 
 
 def check_keras_config(text: str, checker: ComponentChecker, field: str) -> dict[str, Any] | None:
@@ -142,7 +156,7 @@ class _Walk:
     """One walk over a model's configuration."""
 
     def __init__(self, checker: ComponentChecker):
-        self.checker = checker
+        self.checker = replace(checker, model=self.model)
         self.faults = checker.faults
         self.inputs = 0
         self.layers = 0
@@ -156,7 +170,7 @@ class _Walk:
             )
             return None
         config = self._envelope(value, field)
-        if config is None or depth > MAX_NESTING:
+        if config is None or depth > MAX_NESTING or not self.checker.module(value, field):
             return None
         config_field = child(field, "config")
         family = "Sequential" if class_name == "Sequential" else "Functional"
@@ -230,13 +244,6 @@ class _Walk:
                     child(field, key),
                     f"is not a key that model.to_json() gives{self.faults.did_you_mean(key, _LAYER_KEYS)}",
                 )
-        module = value.get("module")
-        if module is not None and not is_known_module(module):
-            self.faults.add(
-                child(field, "module"),
-                f"must be left out or Keras's own: nothing in a spec names a module to import; got {shown(module)}",
-            )
-            return None
         config = value.get("config")
         if not isinstance(config, dict):
             self.faults.add(child(field, "config"), f"must be a mapping; got {shown(config)}")

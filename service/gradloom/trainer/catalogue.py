@@ -113,7 +113,7 @@ _MODEL_BASE: Final = (
     Parameter("dtype", "component", None, component_kind="dtype_policy"),
 )
 _LAYER_BASE: Final = (*_MODEL_BASE, Parameter("activity_regularizer", "component", None, component_kind="regularizer"))
-_BY_BASE: Final[Mapping[str, tuple[Parameter, ...]]] = {"layer": _LAYER_BASE, "model": _MODEL_BASE}
+BY_BASE: Final[Mapping[str, tuple[Parameter, ...]]] = {"layer": _LAYER_BASE, "model": _MODEL_BASE}
 """What the base class of a kind takes as further keywords."""
 
 _INPUT: Final = Entry(
@@ -203,7 +203,7 @@ def _classes(kind: str) -> Iterator[Entry]:
             yield Entry(
                 kind=kind,
                 type=name,
-                doc=_first_line(member),
+                doc=doc_line(member),
                 parameters=_parameters(kind, member),
                 aliases=tuple(sorted(aliases - {name})),
                 origin=f"{prefix}.{name}",
@@ -218,7 +218,7 @@ def _activations() -> Iterator[Entry]:
     for function, aliases in names.items():
         name = function.__name__
         others = tuple(sorted(set(aliases) - {name}))
-        yield Entry("activation", name, _first_line(function), aliases=others, origin=f"keras.activations.{name}")
+        yield Entry("activation", name, doc_line(function), aliases=others, origin=f"keras.activations.{name}")
 
 
 _BASES: Final[Mapping[str, type]] = {
@@ -261,13 +261,14 @@ def _own_components() -> Iterator[Entry]:
         yield Entry(
             kind=kind,
             type=keras.saving.get_registered_name(member),
-            doc=_first_line(member),
+            doc=doc_line(member),
             parameters=_parameters(kind, member) if inspect.isclass(member) else (),
             origin=f"gradloom.components.{name}",
         )
 
 
-def _first_line(member: Any) -> str:
+def doc_line(member: Any) -> str:
+    """The first paragraph of the docstring as plain text."""
     paragraph = (inspect.getdoc(member) or "").split("\n\n")[0]
     return " ".join(paragraph.replace("`", "").split())
 
@@ -275,18 +276,19 @@ def _first_line(member: Any) -> str:
 def _parameters(kind: str, member: type) -> tuple[Parameter, ...]:
     constructor = vars(member).get("__init__") or inspect.getattr_static(member, "__init__")
     signature = [] if constructor is object.__init__ else list(inspect.signature(constructor).parameters.values())[1:]
-    docs = _argument_docs(member)
+    docs = argument_docs(member)
     named = [p for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    parameters = [_parameter(p.name, p.default, docs.get(p.name, "")) for p in named]
+    parameters = [parameter_of(p.name, p.default, docs.get(p.name, "")) for p in named]
     takes_more = any(p.kind is p.VAR_KEYWORD for p in signature)
-    if kind in _BY_BASE and takes_more:
+    if kind in BY_BASE and takes_more:
         known = {parameter.name for parameter in parameters}
         more = _BY_KEYWORDS.get(member.__name__, ()) if member.__module__.startswith("keras.") else ()
-        parameters.extend(parameter for parameter in (*more, *_BY_BASE[kind]) if parameter.name not in known)
+        parameters.extend(parameter for parameter in (*more, *BY_BASE[kind]) if parameter.name not in known)
     return tuple(parameters)
 
 
-def _parameter(name: str, default: Any, doc: str) -> Parameter:
+def parameter_of(name: str, default: Any, doc: str) -> Parameter:
+    """What the catalogue says of an argument; raises TypeError for a default that JSON cannot hold."""
     required = default is inspect.Parameter.empty
     plain = None if required else _plain(default)
     if name == "scale" and "float or a tuple" in doc:
@@ -357,7 +359,7 @@ def _value_type(default: Any, doc: str) -> str:
     return documented
 
 
-def _argument_docs(member: type) -> dict[str, str]:
+def argument_docs(member: type) -> dict[str, str]:
     """By argument, what the docstring's `Args:` (or `Arguments:`) says."""
     docs: dict[str, str] = {}
     text = inspect.getdoc(member) or ""

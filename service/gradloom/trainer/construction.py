@@ -13,9 +13,12 @@ from gradloom import components
 from gradloom.catalogue import Catalogue, Entry, Parameter
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import child, did_you_mean, shown, with_article
-from gradloom.spec.components import function_name
+from gradloom.spec.components import is_model, kind_named_by, name_within
+from gradloom.spec.keras_config import rewritten_part
 from gradloom.spec.numbers import struct_to_config
 from gradloom.spec.paths import resolve_within
+from gradloom.spec.user_code import hint_for
+from gradloom.trainer import user_code
 from gradloom.trainer.library_messages import on_one_line
 from gradloom.v1 import spec_pb2
 
@@ -43,7 +46,7 @@ def resolve(kind: str, name: str, field: str) -> Entry:
     catalogue = Catalogue.load()
     entry = catalogue.get(kind, name)
     if entry is None:
-        hint = did_you_mean(name, catalogue.names(kind))
+        hint = hint_for(name, catalogue.names(kind), did_you_mean)
         words = with_article(kind.replace("_", " "))
         raise refusal(field, f"must be {words} of the catalogue; got {shown(name)}{hint}")
     return entry
@@ -62,6 +65,9 @@ def construct(entry: Entry, config: Mapping[str, Any], field: str, data_roots: t
         if parameter is None:
             hint = did_you_mean(key, entry.by_name)
             raise refusal(child(config_field, key), f"is not a parameter of {entry.type}{hint}")
+        if entry.is_registered and parameter.value_type in ("any", "list"):
+            arguments[key] = _of_custom_class(value, child(config_field, key), data_roots)
+            continue
         arguments[key] = _argument(value, parameter, child(config_field, key), data_roots)
     found = _found(entry)
     if entry.kind in _MAY_BE_FUNCTIONS and not inspect.isclass(found):
@@ -86,21 +92,34 @@ def _argument(value: Any, parameter: Parameter, field: str, data_roots: tuple[st
     return _nested(kind, value, field, data_roots)
 
 
+def _of_custom_class(value: Any, field: str, data_roots: tuple[str, ...]) -> Any:
+    """What a class of the user's own takes: plain values, mappings of them, and components of any kind."""
+    if isinstance(value, list):
+        return [_of_custom_class(entry, child(field, i), data_roots) for i, entry in enumerate(value)]
+    if isinstance(value, dict) and ("class_name" in value or "type" in value):
+        return _nested(kind_named_by(value, Catalogue.load()), value, field, data_roots)
+    if isinstance(value, dict):
+        return {key: _of_custom_class(entry, child(field, key), data_roots) for key, entry in value.items()}
+    return value
+
+
 def _nested(kind: str, value: Any, field: str, data_roots: tuple[str, ...]) -> Any:
     """A nested component `{type, config}` or `{class_name, config}`, or a name such as `relu`; numbers as they are."""
-    value = function_name(kind, value)
+    if kind == "layer" and is_model(value):
+        with refusing(field):
+            policy = keras.config.dtype_policy().name
+            return keras.saving.deserialize_keras_object(rewritten_part(value, data_roots, policy, field))
     if isinstance(value, dict):
-        key = "type" if "type" in value else "class_name"
-        # An activation may be a layer with parameters, such as LeakyReLU.
-        kinds = (kind, "layer") if kind == "activation" else (kind,)
-        name = str(value.get(key, ""))
+        key, name = name_within(value)
+        # An activation may be a layer with parameters, such as LeakyReLU, and a layer a whole model.
+        kinds = (kind, *{"activation": ("layer",), "layer": ("model",)}.get(kind, ()))
         if kind == "dtype_policy":
             # By name: a layer without a get_config of its own (ELU, Identity) keeps plain arguments only.
             resolve(kind, name, child(field, key))
             return (value.get("config") or {}).get("name")
         found = next((k for k in kinds if Catalogue.load().get(k, name) is not None), kind)
         entry = resolve(found, name, child(field, key))
-        config = dict(value.get("config") or {})
+        config = {} if key == "config" else dict(value.get("config") or {})
         if entry.kind == "activation":
             if config:
                 raise refusal(child(field, "config"), f"takes no config: {entry.type} is a plain function")
@@ -116,7 +135,12 @@ def _nested(kind: str, value: Any, field: str, data_roots: tuple[str, ...]) -> A
 
 
 def _found(entry: Entry) -> Any:
-    """The class or function, by the catalogue's own origin: `keras.layers.Dense`, `gradloom.components.Linear`."""
+    """The class or function, by the catalogue's own origin: `keras.layers.Dense`, `gradloom.components.Linear`.
+
+    What a package or user code has registered is in Keras's registry.
+    """
+    if entry.is_registered:
+        return keras.saving.get_registered_object(entry.type)
     package, *path = entry.origin.removeprefix("gradloom.").split(".")
     found: Any = {"keras": keras, "components": components}[package]
     for name in path:
@@ -138,4 +162,5 @@ def refusing(field: str) -> Iterator[None]:
         # Memory that ran out says nothing about the spec: another job may hold it.
         raise
     except Exception as error:
-        raise refusal(field, f"is refused by Keras: {on_one_line(error)}") from error
+        told = user_code.described(error) or f"is refused by Keras: {on_one_line(error)}"
+        raise refusal(field, told) from error

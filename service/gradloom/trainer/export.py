@@ -2,6 +2,7 @@
 
 export/<model>/<attempt>/     the SavedModel, as TensorFlow Serving expects its versions
 export/<model>.keras
+export/README.txt             what that needs to be loaded, where Keras alone does not do; and export/user_code.py
 export/proof/examples.npz     `inputs` and `outputs`, the trained model's own, of the examples of the proof
 """
 
@@ -19,6 +20,7 @@ import tensorflow as tf
 
 from gradloom.trainer.durable import flush_to_disk
 from gradloom.trainer.models import exported_model
+from gradloom.trainer.requirements import write_readme
 from gradloom.v1 import job_pb2, spec_pb2
 
 EXPORT_DIRECTORY: Final = "export"
@@ -58,6 +60,7 @@ def write_export(
         _write_saved_model(paths.saved_model, model)
     if spec_pb2.ExportSpec.KERAS in formats:
         exported_model(model).save(paths.keras_file)
+        write_readme(paths.keras_file)
 
 
 def _write_saved_model(path: Path, model: keras.Model) -> None:

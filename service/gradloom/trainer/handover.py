@@ -58,12 +58,13 @@ def main() -> int:
 def _deliver(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
     attempt.reporter.release_devices()
     with Prover(attempt.instruction.handover.get("blocked", PROJECT_PACKAGES)) as clean:
-        from gradloom.trainer import delivery, models, strategy
+        from gradloom.trainer import delivery, models, strategy, user_code
         from gradloom.trainer.own_state import OwnMetrics
         from gradloom.v1 import spec_pb2
 
         resolved = attempt.assignment.resolved_spec
         spec = resolved.spec
+        user_code.bring_in(spec)
         strategy.configure(spec_pb2.ResolvedSpec.CPU, replicas=1)
         (trained_on,) = (data for data in resolved.data if data.source == "train")
         model = models.build_model(spec, attempt.assignment.data_roots, lambda: trained_on.feature_shape)

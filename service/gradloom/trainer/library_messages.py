@@ -16,7 +16,7 @@ def without_colors(text: str) -> str:
     return _TERMINAL_COLORS.sub("", text)
 
 
-def on_one_line(error: Exception) -> str:
+def on_one_line(error: BaseException) -> str:
     """The whole message on one line, cut when it is long; the exception's class where there is no message."""
     text = " ".join(_plain(str(error)).split()) or type(error).__name__
     return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "..."

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.trainer import user_code
 from gradloom.trainer.datasets import DataUnavailable
 from gradloom.trainer.library_messages import telling_line, without_colors
 from gradloom.trainer.proof import ExportDisagreedError
@@ -31,7 +32,7 @@ def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAtte
     name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     return attempt_pb2.FinishAttemptRequest(
         reason=reason_of(error, before_first_step),
-        message=_sentence(name, text, faults),
+        message=_sentence(name, text, faults, user_code.described(error)),
         error=job_pb2.JobError(
             exception_type=name,
             message=text,
@@ -39,6 +40,11 @@ def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAtte
             log_lines=lines[-MOST_LOG_LINES:],
         ),
     )
+
+
+def is_told_by_its_faults(error: Exception) -> bool:
+    """Whether the way to the place where it was raised says nothing more to the user."""
+    return isinstance(error, InvalidRequestError | DataUnavailable) and not user_code.described(error)
 
 
 def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
@@ -55,7 +61,7 @@ def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
         exhausted = _exhausted(cause)
         if exhausted is not None:
             return exhausted
-    if before_first_step and isinstance(error, REFUSALS):
+    if before_first_step and (isinstance(error, REFUSALS) or user_code.described(error)):
         return job_pb2.Job.SPEC_REFUSED
     return job_pb2.Job.TRAINER_RAISED
 
@@ -84,9 +90,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _sentence(name: str, text: str, faults: tuple[FieldFault, ...]) -> str:
+def _sentence(name: str, text: str, faults: tuple[FieldFault, ...], raised_by_user: str) -> str:
     if faults:
         first = f"{faults[0].field}: {faults[0].description}"
         return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more)"
+    if raised_by_user:
+        return raised_by_user
     line = telling_line(text)
     return f"{name}: {line}" if line else name

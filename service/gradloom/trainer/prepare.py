@@ -11,7 +11,7 @@ import keras
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.spec import assign_groups
-from gradloom.trainer import datasets, fitness, initial_weights, models, standby, strategy
+from gradloom.trainer import datasets, fitness, initial_weights, models, standby, strategy, user_code
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.loop import Training
 from gradloom.trainer.resolved import Resolution, resolve
@@ -85,6 +85,7 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
         InvalidRequestError: Faults of the spec, those of the data among them.
         DataUnavailable: Faults of the data alone.
     """
+    user_code.bring_in(spec)
     threads = threads or strategy.choose_threads(given.device_kind, given.replicas)
     device_kind = spec_pb2.ResolvedSpec.CPU if rehearsal else given.device_kind
     # On a machine without GPUs TensorFlow calls that an error while it looks for them.

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gradloom.trainer import user_code
+from gradloom.trainer.library_messages import on_one_line
 from gradloom.trainer.proof import (
     ABSOLUTE_TOLERANCE,
     PROJECT_PACKAGES,
@@ -34,7 +36,7 @@ def reference_outputs(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
 
 def prove_keras_file(path: Path, inputs: np.ndarray, expected: np.ndarray) -> Proof:
     """Loads a `.keras` file back and compares it with the reference; raises ExportDisagreedError."""
-    loaded = keras.saving.load_model(path, compile=False)
+    loaded = _loaded_back(path)
     actual = reference_outputs(loaded, inputs)
     if actual.shape != expected.shape:
         raise ExportDisagreedError(
@@ -46,7 +48,17 @@ def prove_keras_file(path: Path, inputs: np.ndarray, expected: np.ndarray) -> Pr
     return Proof(len(expected), largest)
 
 
+def _loaded_back(path: Path) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, MemoryError, tf.errors.ResourceExhaustedError):
+        # The machine's fault, not the file's.
+        raise
+    except Exception as error:
+        told = user_code.described(error) or on_one_line(error)
+        raise ExportDisagreedError(f"{path.name} cannot be loaded back: {told}") from error
+
+
 def packages_of_components() -> list[str]:
     """The top-level packages that a proof must do without: this project, Keras, and those of all components."""
-    components = keras.saving.get_custom_objects().values()
-    return sorted({*PROJECT_PACKAGES, *(component.__module__.partition(".")[0] for component in components)})
+    return sorted({*PROJECT_PACKAGES, *user_code.foreign_modules()})

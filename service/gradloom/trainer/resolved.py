@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import Message
 
-from gradloom.trainer import models
+from gradloom.trainer import installed, models
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.loop import Training
 from gradloom.trainer.strategy import Threads
@@ -72,7 +72,7 @@ def resolve(
         intra_op_threads=resolution.threads.intra_op,
         inter_op_threads=resolution.threads.inter_op,
         synchronized_layers=training.synchronized_layers,
-        versions=versions(),
+        versions=versions() | installed.versions_for(spec),
     )
 
 

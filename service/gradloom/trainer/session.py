@@ -91,7 +91,8 @@ def _concluded(
 
         finish = outcome.failure(error, before_first_step=session.reporter.progress().global_step == 0)
         # The faults of a spec say it all; for the rest the way to the place is wanted.
-        logger.error("failed: %s", finish.message, exc_info=None if finish.error.field_faults else error)
+        shown = None if outcome.is_told_by_its_faults(error) else error
+        logger.error("failed: %s", finish.message, exc_info=shown)
         for fault in finish.error.field_faults:
             logger.error("  %s: %s", fault.field, fault.description)
         return finish

@@ -69,7 +69,7 @@ class ReportWrites:
             connection.execute(
                 specs.update().where(specs.c.job_uid == uid).values(resolved_spec=resolved_spec.SerializeToString())
             )
-            add_events(connection, uid, number, [_resolved_notice(resolved_spec)], now)
+            add_events(connection, uid, number, _resolved_notices(resolved_spec), now)
         self.hub.publish(uid)
 
     def record_report(self, uid: str, number: int, report: attempt_pb2.ReportRequest, now: datetime) -> ReportOutcome:
@@ -202,8 +202,13 @@ def _check_kinds(report: attempt_pb2.ReportRequest) -> None:
         raise InvalidRequestError(faults)
 
 
-def _resolved_notice(resolved: spec_pb2.ResolvedSpec) -> job_pb2.Event:
+def _resolved_notices(resolved: spec_pb2.ResolvedSpec) -> list[job_pb2.Event]:
     trained = sum(variable.trained for variable in resolved.variables)
     groups = len(resolved.spec.variable_groups)
-    message = f"resolved the spec: {len(resolved.variables)} variables, {trained} of them trained, in {groups} groups"
-    return job_pb2.Event(kind=job_pb2.Event.NOTICE, message=message)
+    told = [f"resolved the spec: {len(resolved.variables)} variables, {trained} of them trained, in {groups} groups"]
+    if resolved.synchronized_layers:
+        told.append(f"made synchronized over the replicas: {', '.join(resolved.synchronized_layers)}")
+    if resolved.replica_dependent_layers:
+        layers = ", ".join(resolved.replica_dependent_layers)
+        told.append(f"random numbers that depend on the number of replicas, and with them the result: {layers}")
+    return [job_pb2.Event(kind=job_pb2.Event.NOTICE, message=message) for message in told]

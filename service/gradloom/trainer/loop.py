@@ -41,7 +41,6 @@ from gradloom.trainer.own_state import OwnMetrics, sums_over_replicas
 from gradloom.trainer.precision import LossScale
 from gradloom.trainer.program import Program
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
-from gradloom.trainer.strategy import offset_seeds
 from gradloom.v1 import spec_pb2
 
 
@@ -54,6 +53,7 @@ class Training:
         steps_per_epoch: Updates of an epoch, the last, smaller batch included.
         loss_scale: What the loss is scaled with, in float16.
         synchronized_layers: Paths of the BatchNormalization layers that were made synchronized.
+        replica_dependent_layers: Paths of the layers whose random numbers depend on the number of replicas.
     """
 
     program_class: ClassVar[type[Program]] = Program
@@ -85,10 +85,9 @@ class Training:
         )
         self.synchronized_layers = synchronize_batch_normalization(model) if synchronized and replicas > 1 else []
         micro_batches = max(1, options.gradient_accumulation_steps)
-        if replicas > 1:
-            offset_seeds(model, strategy)
         if replicas > 1 or micro_batches > 1:
             self._objective.settle_kinds(*self._examples_to_try(train))
+        self.replica_dependent_layers = self._objective.draws.dependent_layers
         with strategy.scope():
             self._tally = Tally(metrics, OwnMetrics(model, ["loss", *(metric.name for metric in metrics)]))
             mixed = options.precision == spec_pb2.TrainingSpec.MIXED_FLOAT16

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.trainer.batches import Share
+from gradloom.trainer.draws import Draws
 
 
 class Kind(Enum):
@@ -88,6 +89,7 @@ class Objective:
         self._regularized = [variable for variable in trained if variable.regularizer is not None]
         self._replicas = replicas
         self._ledger = Ledger(model)
+        self.draws = Draws(model)
         self._loss_kind: Kind | None = None
         self._entry_kinds: dict[bool, list[Kind]] = {}
 
@@ -100,7 +102,7 @@ class Objective:
         the loss. Of the regularizers those of the variables `trained` count, by default of all that are ever trained.
         """
         rows, total = share.rows, share.total
-        outputs, entries = self._ledger.collect(lambda: self.model(share.examples.features, training=training))
+        outputs, entries = self._ledger.collect(lambda: self._forward(share, training))
         loss = self._loss_share(share, outputs)
         kinds = self._entry_kinds.get(training, [Kind.MEAN] * len(entries))
         for entry, kind in zip(entries, kinds, strict=True):
@@ -109,12 +111,18 @@ class Objective:
             loss += tf.cast(variable.regularizer(variable), loss.dtype) / (self._replicas * share.parts)
         return loss, outputs
 
+    def _forward(self, share: Share, training: bool) -> Any:
+        if share.rows == share.total:
+            return self.model(share.examples.features, training=training)
+        with self.draws.of_share(share, training):
+            return self.model(share.examples.features, training=training)
+
     def counts(self, share: Share) -> tf.Tensor:
         """How many values of this replica's share count, [losses], 0 for a loss that masks none; in replica context.
 
         A batch that is run in parts needs to know it of all of them before the first, see `Share.counts`.
         """
-        outputs, _ = self._ledger.collect(lambda: self.model(share.examples.features, training=False))
+        outputs, _ = self._ledger.collect(lambda: self._forward(share, training=False))
         values, mask = self._values(share.examples.labels, outputs)
         if values.shape.rank == 0 or mask is None:
             return tf.zeros([1], self.loss_dtype)
@@ -153,10 +161,10 @@ class Objective:
         return tf.math.divide_no_nan(summed, count * _elements_per_row(values) / _elements_per_row(mask))
 
     def settle_kinds(self, features: tf.Tensor, labels: tf.Tensor) -> None:
-        """Finds out how the losses that are one number for a whole batch follow from those of its parts; runs eagerly.
+        """Finds out how what is one number for a whole batch, or random, follows from the parts; runs eagerly.
 
-        Needed with several replicas only. Compares a batch with its two uneven parts, and leaves the model's state as
-        it was.
+        Needed where a batch is split, over replicas or into micro-batches. Compares a batch with its two uneven parts,
+        and leaves the model's state as it was.
 
         Args:
             features: [rows, ...], as the model takes them; at least 3 rows.
@@ -205,7 +213,8 @@ class Objective:
     def _batch_losses(
         self, features: tf.Tensor, labels: tf.Tensor, training: bool
     ) -> list[tuple[str, bool, tf.Tensor]]:
-        outputs, entries = self._ledger.collect(lambda: self.model(features, training=training))
+        with self.draws.watched(features.shape[0], training):
+            outputs, entries = self._ledger.collect(lambda: self.model(features, training=training))
         found = [(f"layer {entry.layer!r}", False, entry.value) for entry in entries]
         values, _ = self._values(labels, outputs)
         if values.shape.rank == 0:

@@ -47,6 +47,9 @@ def tell_resolved(resolved: spec_pb2.ResolvedSpec) -> None:
         logger.info("    and %d more", len(resolved.variables) - MOST_VARIABLES)
     if resolved.synchronized_layers:
         logger.info("synchronized over the replicas: %s", ", ".join(resolved.synchronized_layers))
+    if resolved.replica_dependent_layers:
+        told = "the random numbers of these layers depend on the number of replicas, and so does the result: %s"
+        logger.warning(told, ", ".join(resolved.replica_dependent_layers))
 
 
 def tell_epoch(epoch: int, epochs: int, scalars: Mapping[str, float], seconds: float) -> None:

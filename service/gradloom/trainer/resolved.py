@@ -73,6 +73,7 @@ def resolve(
         inter_op_threads=resolution.threads.inter_op,
         synchronized_layers=training.synchronized_layers,
         versions=versions() | installed.versions_for(spec),
+        replica_dependent_layers=training.replica_dependent_layers,
     )
 
 

@@ -10,7 +10,6 @@ One process trains one attempt: the devices are configured once, before TensorFl
 
 from dataclasses import dataclass
 
-import keras
 import tensorflow as tf
 
 from gradloom.v1 import spec_pb2
@@ -81,16 +80,3 @@ def make_strategy(device_kind: int, replicas: int) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(
         [f"CPU:{index}" for index in range(replicas)], cross_device_ops=tf.distribute.ReductionToOneDevice()
     )
-
-
-def offset_seeds(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
-    """Gives the random layers of each replica numbers of their own; call once, after the model is built.
-
-    A seed generator is mirrored with the same state on every replica, so that all of them would draw the same dropout
-    mask.
-    """
-    for variable in model.variables:
-        if variable.name != "seed_generator_state":
-            continue
-        for replica, copy in enumerate(strategy.experimental_local_results(variable.value)):
-            copy.assign_add(tf.cast([replica * 1_000_003, 0], copy.dtype))

@@ -1,17 +1,20 @@
 """Specs written to do harm: each is refused with a fault, without importing, opening or allocating anything."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from google.protobuf import struct_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gradloom.spec import check_job
-from gradloom.v1 import job_pb2
+from gradloom.spec import check_job, with_defaults
+from gradloom.v1 import job_pb2, spec_pb2
 from tests.specs import CATALOGUE, ONE_CPU, changed, faults_of, faults_with
 
 LAYER = "spec.model.layers.2"
@@ -362,6 +365,94 @@ def test_any_argument_is_accepted_or_refused_without_an_exception(value: Any, pa
 def test_any_keras_config_is_accepted_or_refused_without_an_exception(value: Any) -> None:
     faults_with_keras_config(json.dumps(value))
     faults_with_keras_config(keras_config(value))
+
+
+_STRINGS = st.sampled_from(
+    [
+        *(
+            "",
+            "a",
+            "a:1",
+            "a:99999",
+            "val_loss",
+            "loss",
+            "**",
+            "../x",
+            "/etc/passwd",
+            "fashion_mnist",
+            "train",
+            "x" * 400,
+        ),
+        *(
+            "Input",
+            "Dense",
+            "gradloom>SparseMLP",
+            "Adam",
+            "ScheduleFreeAdamW",
+            "CosineDecay",
+            "\x1b[31m",
+            "projects/a/jobs/b",
+        ),
+    ]
+)
+_VALUES = {
+    FieldDescriptor.CPPTYPE_INT32: st.sampled_from([-(2**31), -1, 0, 1, 2, 3, 100, 2**31 - 1]),
+    FieldDescriptor.CPPTYPE_INT64: st.sampled_from([-(2**63), -1, 0, 1, 2**31, 2**63 - 1]),
+    FieldDescriptor.CPPTYPE_DOUBLE: st.sampled_from(
+        [math.nan, math.inf, -math.inf, -1.0, 0.0, 5e-324, 0.5, 1.0, 1e308]
+    ),
+    FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
+    FieldDescriptor.CPPTYPE_ENUM: st.sampled_from([-1, 0, 1, 2, 3, 4, 5, 2**31 - 1]),
+    FieldDescriptor.CPPTYPE_STRING: _STRINGS,
+}
+
+
+def _filled(draw: st.DrawFn, message: Any) -> Any:
+    """The message with some of its fields set to what is allowed on the wire, sensible or not."""
+    if isinstance(message, struct_pb2.Struct):
+        message.update({draw(_STRINGS): draw(st.sampled_from([1.0, "relu", [8.0], {"type": "CosineDecay"}, math.nan]))})
+        return message
+    for field in message.DESCRIPTOR.fields:
+        if draw(st.integers(0, 2)) == 0:
+            continue
+        value = getattr(message, field.name)
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            parts = field.message_type.fields_by_name
+            for _ in range(draw(st.integers(0, 2))):
+                key = draw(_VALUES[parts["key"].cpp_type])
+                if parts["value"].message_type is not None:
+                    _filled(draw, value[key])
+                else:
+                    value[key] = draw(_VALUES[parts["value"].cpp_type])
+        elif field.message_type is not None:
+            for part in [value.add() for _ in range(draw(st.integers(0, 3)))] if field.is_repeated else [value]:
+                part.SetInParent()
+                _filled(draw, part)
+        elif field.is_repeated:
+            value.extend(draw(st.lists(_VALUES[field.cpp_type], max_size=3)))
+        else:
+            setattr(message, field.name, draw(_VALUES[field.cpp_type]))
+    return message
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.composite(lambda draw: _filled(draw, spec_pb2.JobSpec()))())
+def test_any_spec_is_accepted_or_refused_without_an_exception_and_has_defaults(spec: spec_pb2.JobSpec) -> None:
+    faults = check_job(job_pb2.Job(spec=spec), CATALOGUE, ("/data",), ONE_CPU)
+    assert all(fault.field.startswith("spec") and fault.description.isprintable() for fault in faults)
+    filled = with_defaults(spec, seed=1)
+    assert with_defaults(filled, seed=2).SerializeToString(deterministic=True) == filled.SerializeToString(
+        deterministic=True
+    )
+
+
+def test_tens_of_thousands_of_class_weights_transformations_or_outputs_cost_little_to_refuse() -> None:
+    job = changed("spec.training.class_weights", {number: -1 for number in range(40_000)})
+    assert len(faults_of(job)) == 101
+    job = changed("spec.variable_groups.0.gradient_transformations", [{"type": "x"}] * 90_000)
+    assert len(faults_of(job)) == 1
+    job = changed("spec.outputs", {f"o{number}": {} for number in range(50_000)})
+    assert "spec.outputs" in {fault.field for fault in faults_of(job)}
 
 
 @settings(max_examples=200, deadline=None)

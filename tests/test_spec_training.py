@@ -165,6 +165,12 @@ def test_a_number_that_names_nothing_is_refused_with_the_names(name: str, number
     assert {"precision": "MIXED_BFLOAT16", "jit_compile": "DISABLED"}[name] in fault.description
 
 
+def test_only_classes_have_weights() -> None:
+    job = changed("spec.data.train", {"builtin": {"name": "diabetes"}})
+    job.spec.training.class_weights[0] = 2
+    assert [fault.field for fault in faults_of(job)] == ["spec.training.class_weights"]
+
+
 def test_what_is_monitored_exists_at_an_epoch_s_end() -> None:
     def told(monitor: str, validated: bool) -> str:
         return training_faults({"early_stopping": {"monitor": monitor}}, validated).get("early_stopping.monitor", "")

@@ -107,9 +107,7 @@ def _fill_training(training: spec_pb2.TrainingSpec, seed: int, monitor: str) -> 
 
 def output_names(model: spec_pb2.ModelSpec) -> list[str]:
     """The model's outputs, where they can be told without building it: those of `layers`."""
-    if model.outputs or not model.layers:
-        return list(model.outputs)
-    return layer_names(model.layers)[-1:]
+    return list(model.outputs) if model.outputs and model.layers else layer_names(model.layers)[-1:]
 
 
 def given_name(layer: spec_pb2.LayerSpec) -> str:

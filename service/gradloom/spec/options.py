@@ -54,7 +54,12 @@ def _check_class_weights(spec: spec_pb2.JobSpec, checker: ComponentChecker) -> N
     if len(spec.outputs) > 1 or len(output_names(spec.model)) > 1:
         faults.add(field, "must be left out: the model has several outputs, and classes are those of one")
         return
-    classes = _known_classes(spec, checker)
+    entry = checker.catalogue.get("dataset", spec.data.train.builtin.name)
+    known = entry.dataset if entry is not None else None
+    if known is not None and known.classes is None:
+        faults.add(field, f"must be left out: the labels of {spec.data.train.builtin.name} are not classes")
+        return
+    classes = known.classes if known is not None else None
     for number, weight in sorted(spec.training.class_weights.items()):
         if number < 0:
             faults.add(child(field, number), f"must be the weight of a class, counted from 0; got {number}")
@@ -65,12 +70,6 @@ def _check_class_weights(spec: spec_pb2.JobSpec, checker: ComponentChecker) -> N
     weights = spec.training.class_weights.values()
     if classes == len(weights) and not any(weights):
         faults.add(field, "must hold a weight above 0: nothing would be minimised")
-
-
-def _known_classes(spec: spec_pb2.JobSpec, checker: ComponentChecker) -> int | None:
-    """How many classes the training data have, where they are a data set with classes that is known by name."""
-    entry = checker.catalogue.get("dataset", spec.data.train.builtin.name)
-    return (entry.dataset.classes or None) if entry is not None and entry.dataset is not None else None
 
 
 def _check_checkpoint(checkpoint: spec_pb2.CheckpointSpec, monitors: Monitors, checker: ComponentChecker) -> None:

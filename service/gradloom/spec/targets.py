@@ -30,8 +30,8 @@ def check_targets(spec: spec_pb2.JobSpec, checker: ComponentChecker) -> None:
         _check_outputs(spec, names, checker)
         return
     if len(names) > 1:
-        outputs = ", ".join(names[:MAX_OUTPUTS])
-        faults.add(_OUTPUTS, f"is required, with a loss for each, in place of loss: the model's outputs are {outputs}")
+        rule = "is required, with a loss for each, in place of loss"
+        faults.add(_OUTPUTS, f"{rule}: the model's outputs are {_listed(names)}")
     elif not spec.HasField("loss"):
         faults.add("spec.loss", "is required")
     if spec.HasField("loss"):
@@ -54,7 +54,7 @@ def _check_outputs(spec: spec_pb2.JobSpec, names: Sequence[str], checker: Compon
         field = child(_OUTPUTS, name)
         if names and name not in names:
             hint = faults.did_you_mean(name, names)
-            faults.add(field, f"must be an output of the model: {', '.join(names)}; got {shown(name)}{hint}")
+            faults.add(field, f"must be an output of the model: {_listed(names)}; got {shown(name)}{hint}")
         elif not REFERENCE.fullmatch(name):
             faults.add(field, f"{REFERENCE_RULE}; got {shown(name)}")
         elif f"{name}_".startswith(_OF_OTHER_DATA):
@@ -69,6 +69,10 @@ def _check_outputs(spec: spec_pb2.JobSpec, names: Sequence[str], checker: Compon
         _check_metrics(output.metrics, f"{field}.metrics", f"{name}_", taken, checker)
     if all(output.HasField("weight") and output.weight == 0 for output in spec.outputs.values()):
         faults.add(_OUTPUTS, "must hold an output with a weight above 0: nothing would be minimised")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(shown(name) for name in names[:20]) + (", ..." if len(names) > 20 else "")
 
 
 def _check_loss(loss: spec_pb2.Component, field: str, checker: ComponentChecker) -> None:

@@ -16,6 +16,7 @@ from gradloom.trainer import strategy
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.groups import Group
 from gradloom.trainer.loop import Training
+from gradloom.trainer.targets import Target
 from gradloom.v1 import spec_pb2
 
 CHANCE = np.random.default_rng(7)
@@ -102,7 +103,7 @@ def train(name: str, replicas: int) -> dict[str, Any]:
         groups = (Group("all", tuple(built.trainable_variables), keras.optimizers.SGD(0.1, momentum=0.9)),)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     options = spec_pb2.TrainingSpec(global_batch_size=8, seed=5)
-    training = Training(built, loss, [], groups, options, data, None, distribution)
+    training = Training(built, [Target("", loss)], groups, options, data, None, distribution)
     scalars = [training.run_epoch(epoch) for epoch in (1, 2)]
     found = {f"variable {index}": variable.numpy() for index, variable in enumerate(built.variables)}
     copies = [distribution.experimental_local_results(variable.value) for variable in built.variables]

@@ -17,6 +17,7 @@ from gradloom.trainer import strategy
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.groups import Group
 from gradloom.trainer.loop import Training
+from gradloom.trainer.targets import Target
 from gradloom.v1 import spec_pb2
 
 REPLICAS = (1, 2, 4)
@@ -168,12 +169,12 @@ def train(trial: dict[str, Any], distribution: tf.distribute.Strategy, micro_bat
     with distribution.scope():
         model = trial["model"]()
         groups = trial["groups"](model)
-        loss = (trial.get("loss") or SPARSE["loss"])()
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        target = Target("", (trial.get("loss") or SPARSE["loss"])(), metrics=(accuracy,))
     options = spec_pb2.TrainingSpec(global_batch_size=8, seed=5, gradient_accumulation_steps=micro_batches)
     if "clip_norm" in trial:
         options.clip_norm = trial["clip_norm"]
-    training = Training(model, loss, metrics, groups, options, trial["data"], trial.get("validation"), distribution)
+    training = Training(model, [target], groups, options, trial["data"], trial.get("validation"), distribution)
     scalars = [training.run_epoch(epoch) for epoch in (1, 2)]
     weights = [variable for variable in model.variables if variable.name != "seed_generator_state"]
     found = {f"variable {index}": variable.numpy() for index, variable in enumerate(weights)}

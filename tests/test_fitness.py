@@ -7,6 +7,7 @@ import pytest
 from gradloom.errors import InvalidRequestError
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.fitness import check_fit, check_model
+from gradloom.trainer.targets import Target
 
 FIELD = "spec.data.train"
 SPARSE = keras.losses.SparseCategoricalCrossentropy()
@@ -19,7 +20,7 @@ def model(shape=(4,), units=3, dtype=None):
 def told(arrays, loss=SPARSE, metrics=(), network=None):
     """The faults by field; empty when the examples fit."""
     try:
-        check_fit(Arrays(*arrays), FIELD, network or model(), loss, metrics)
+        check_fit(Arrays(*arrays), FIELD, network or model(), [Target("", loss, metrics=tuple(metrics))])
     except DataUnavailable as error:
         return {fault.field: fault.description for fault in error.faults}
     return {}
@@ -100,11 +101,9 @@ def test_metrics_are_left_as_they_were():
 def test_names_of_scalars_must_differ_and_a_model_has_one_input_and_one_output():
     inputs = keras.Input((4,))
     outputs = [keras.layers.Dense(3)(inputs), keras.layers.Dense(3)(inputs)]
+    metrics = (keras.metrics.Mean(name="loss"), keras.metrics.Mean(name="a"), keras.metrics.Mean(name="a"))
     with pytest.raises(InvalidRequestError) as raised:
-        check_model(
-            keras.Model(inputs, outputs),
-            [keras.metrics.Mean(name="loss"), keras.metrics.Mean(name="a"), keras.metrics.Mean(name="a")],
-        )
+        check_model(keras.Model(inputs, outputs), [Target("", SPARSE, metrics=metrics)])
     assert [fault.field for fault in raised.value.faults] == [
         "spec.model",
         "spec.metrics[0].name",
@@ -115,12 +114,12 @@ def test_names_of_scalars_must_differ_and_a_model_has_one_input_and_one_output()
 def test_an_output_that_goes_by_a_name_is_refused():
     taken = keras.Input((4,))
     with pytest.raises(InvalidRequestError, match="by itself"):
-        check_model(keras.Model(taken, {"scores": keras.layers.Dense(3)(taken)}), [])
+        check_model(keras.Model(taken, {"scores": keras.layers.Dense(3)(taken)}), [Target("", SPARSE)])
 
 
 def test_a_model_that_cannot_infer_is_refused():
     """Keras's RandomCrop keeps the size of what it is given when it does not crop."""
     layers = [keras.Input((8, 8, 1)), keras.layers.RandomCrop(6, 6), keras.layers.Flatten(), keras.layers.Dense(3)]
     with pytest.raises(InvalidRequestError, match=r"training=False.*incompatible") as raised:
-        check_model(keras.Sequential(layers, name="model"), [])
+        check_model(keras.Sequential(layers, name="model"), [Target("", SPARSE)])
     assert "\x1b" not in str(raised.value), "Keras's terminal colours are taken out"

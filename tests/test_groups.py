@@ -13,6 +13,7 @@ from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.groups import Group, averages_in_place
 from gradloom.trainer.loop import Training
 from gradloom.trainer.step import NotFiniteError
+from gradloom.trainer.targets import Target
 from gradloom.v1 import spec_pb2
 
 CHANCE = np.random.default_rng(3)
@@ -50,7 +51,9 @@ def train(
     options = spec_pb2.TrainingSpec(global_batch_size=BATCH, seed=SEED, **options_)
     if clip_norm is not None:
         options.clip_norm = clip_norm
-    training = Training(model, keras.losses.MeanSquaredError(), [], groups, options, arrays, validation, distribution)
+    training = Training(
+        model, [Target("", keras.losses.MeanSquaredError())], groups, options, arrays, validation, distribution
+    )
     scalars = [training.run_epoch(epoch) for epoch in range(1, epochs + 1)]
     return layer.kernel.numpy(), layer.bias.numpy(), scalars, training
 
@@ -289,7 +292,9 @@ def test_frozen_batch_normalization_infers_until_it_is_trained():
             Group("head", tuple(model.layers[-1].variables), keras.optimizers.SGD(0.1)),
         ]
     options = spec_pb2.TrainingSpec(global_batch_size=len(ARRAYS), seed=SEED)
-    training = Training(model, keras.losses.MeanSquaredError(), [], groups, options, ARRAYS, None, distribution)
+    training = Training(
+        model, [Target("", keras.losses.MeanSquaredError())], groups, options, ARRAYS, None, distribution
+    )
     kernel = model.layers[-1].kernel.numpy()
     expected = np.mean((ARRAYS.features / np.sqrt(1 + norm.epsilon) @ kernel - ARRAYS.labels) ** 2)
     assert training.run_epoch(1)["loss"] == pytest.approx(expected, rel=1e-5)

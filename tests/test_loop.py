@@ -14,6 +14,7 @@ from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.groups import Group
 from gradloom.trainer.interrupt import StopRequested
 from gradloom.trainer.loop import Training
+from gradloom.trainer.targets import Target
 from gradloom.v1 import spec_pb2
 
 CHANCE = np.random.default_rng(5)
@@ -34,10 +35,10 @@ def build(train, validation=None, rate=0.05, dropout=0.0, **options):
         ]
         model = keras.Sequential([keras.Input((6,)), *layers], name="model")
         groups = [Group("all", tuple(model.trainable_variables), keras.optimizers.SGD(rate))]
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-        loss = keras.losses.SparseCategoricalCrossentropy()
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        target = Target("", keras.losses.SparseCategoricalCrossentropy(), metrics=(accuracy,))
     options = spec_pb2.TrainingSpec(**{"global_batch_size": 8, "seed": 4, **options})
-    return Training(model, loss, metrics, groups, options, train, validation, distribution)
+    return Training(model, [target], groups, options, train, validation, distribution)
 
 
 def mean_loss_and_accuracy(model, arrays):

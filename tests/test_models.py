@@ -40,8 +40,9 @@ def test_an_example_builds_and_every_variable_has_its_group(path: Path) -> None:
     assert set(assign_groups(trainable, spec.variable_groups).values()) == {
         group.name for group in spec.variable_groups
     }
-    assert models.build_loss(spec).name == "sparse_categorical_crossentropy"
-    assert [metric.name for metric in models.build_metrics(spec)] == ["accuracy"]
+    (target,) = models.build_targets(spec)
+    assert target.loss.name == "sparse_categorical_crossentropy"
+    assert [metric.name for metric in target.metrics] == ["accuracy"]
     for group in spec.variable_groups:
         optimizer = models.build_optimizer(group, "it")
         wanted = group.optimizer.config.fields["learning_rate"].number_value

@@ -38,7 +38,7 @@ def test_a_precision_decides_the_types_of_all_that_is_built(precision, weights, 
     model = models.build_model(spec)
     assert {variable.dtype for variable in model.variables} == {weights}
     assert model.outputs[0].dtype == computations
-    assert models.build_loss(spec).dtype == losses
+    assert models.build_targets(spec)[0].loss.dtype == losses
     assert models.build_optimizer(group, "spec.variable_groups[0]").learning_rate.dtype == losses
 
 

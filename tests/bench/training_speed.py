@@ -177,7 +177,7 @@ def loops() -> dict[str, Any]:
         """Trains on the same examples in every step: what sampling costs is missing."""
 
         def _batch(self, order: Any, begin: Any, rows: int) -> Any:
-            return type(self._data.examples)(*(tensor[:rows] for tensor in self._data.examples))
+            return self._data.first(rows)
 
     class ConstantBatch(Training):
         program_class = ConstantProgram

@@ -18,10 +18,25 @@ _WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 
 
 class Examples(NamedTuple):
-    """Examples as tensors: features [n, ...] and labels [n, ...]."""
+    """Examples as tensors."""
 
     features: tf.Tensor
-    labels: tf.Tensor
+    """[n, ...]."""
+    labels: tf.Tensor | tuple[tf.Tensor, ...]
+    """[n, ...]; of a model with several outputs a tuple, in their order."""
+    weights: tf.Tensor | None = None
+    """What each one counts in the loss, [n]; None when all count alike."""
+
+    def map(self, function: Callable[[tf.Tensor], Any]) -> "Examples":
+        """With `function` of every tensor in place of it."""
+        labels = tuple(map(function, self.labels)) if isinstance(self.labels, tuple) else function(self.labels)
+        return Examples(function(self.features), labels, None if self.weights is None else function(self.weights))
+
+    def tensors(self) -> list[tf.Tensor]:
+        """All of them, in the order in which `map` takes them."""
+        found: list[tf.Tensor] = []
+        self.map(found.append)
+        return found
 
 
 class Share(NamedTuple):
@@ -71,6 +86,11 @@ class Batches:
         self.count = len(arrays)
         self.full, self.rest = divmod(self.count, size)
 
+    def first(self, rows: int) -> Examples:
+        """The first examples, in the source's order."""
+        with tf.device(_HOST):
+            return self.examples.map(lambda tensor: tensor[:rows])
+
     @property
     def steps(self) -> int:
         """Batches in a pass."""
@@ -97,13 +117,13 @@ def gather(examples: Examples, order: tf.Tensor, begin: tf.Tensor, rows: int) ->
     """The examples at positions [begin, begin + rows) of `order`."""
     with tf.device(_HOST):
         positions = tf.slice(order, [begin], [rows])
-        return Examples(*(tf.gather(tensor, positions) for tensor in examples))
+        return examples.map(lambda tensor: tf.gather(tensor, positions))
 
 
 def in_order(examples: Examples, begin: tf.Tensor, rows: int) -> Examples:
     """The examples at positions [begin, begin + rows)."""
     with tf.device(_HOST):
-        return Examples(*(_rows(tensor, begin, rows) for tensor in examples))
+        return examples.map(lambda tensor: _rows(tensor, begin, rows))
 
 
 def _rows(tensor: tf.Tensor, begin: tf.Tensor, rows: int) -> tf.Tensor:
@@ -133,7 +153,7 @@ def run_on_shares(
         if end - begin == rows_here:
             return Share(batch, rows_here, offset, total, parts, counts)
         rows = slice(0, 1) if stand_in and begin == end else slice(begin, end)
-        return Share(Examples(*(tensor[rows] for tensor in batch)), end - begin, offset + begin, total, parts, counts)
+        return Share(batch.map(lambda tensor: tensor[rows]), end - begin, offset + begin, total, parts, counts)
 
     with tf.device(_HOST):
         shares = [share(begin, end) for begin, end in share_bounds(rows_here, strategy.num_replicas_in_sync)]

@@ -9,6 +9,7 @@ import tensorflow as tf
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.library_messages import on_one_line, telling_line
+from gradloom.trainer.targets import Target
 
 # Losses of Keras that compare labels and outputs element by element: shapes that only broadcast are a mistake in the
 # spec.
@@ -32,8 +33,8 @@ _ELEMENTWISE = (
 )
 
 
-def check_model(model: keras.Model, metrics: Sequence[keras.metrics.Metric]) -> None:
-    """Refuses what a loop with one loss cannot train, and metrics whose scalars would share a name.
+def check_model(model: keras.Model, targets: Sequence[Target]) -> None:
+    """Refuses models that cannot be trained, and metrics whose scalars would share a name.
 
     Raises:
         InvalidRequestError: All faults at once.
@@ -44,18 +45,19 @@ def check_model(model: keras.Model, metrics: Sequence[keras.metrics.Metric]) -> 
             faults.append(FieldFault("spec.model", f"must have one {what}, has {len(tensors)}"))
     if not faults:
         faults += _inference_faults(model)
-    taken = {"loss": "the loss"}
-    for index, metric in enumerate(metrics):
-        if metric.name in taken:
-            faults.append(
-                FieldFault(
-                    f"spec.metrics[{index}].name",
-                    f'"{metric.name}" is taken by {taken[metric.name]}; give it another name',
-                )
-            )
-        taken.setdefault(metric.name, f"metrics[{index}]")
+    faults += _name_faults(targets)
     if faults:
         raise InvalidRequestError(faults)
+
+
+def _name_faults(targets: Sequence[Target]) -> Iterator[FieldFault]:
+    taken = {"loss": "the loss"} | {f"{target.name}_loss": f"{target.field}.loss" for target in targets if target.name}
+    for target in targets:
+        for index, metric in enumerate(target.metrics):
+            scalar, where = target.prefix + metric.name, f"{target.field}.metrics[{index}]"
+            if scalar in taken:
+                yield FieldFault(f"{where}.name", f'"{scalar}" is taken by {taken[scalar]}; give it another name')
+            taken.setdefault(scalar, where)
 
 
 def _inference_faults(model: keras.Model) -> Iterator[FieldFault]:
@@ -75,8 +77,7 @@ def check_fit(
     arrays: Arrays,
     field: str,
     model: keras.Model,
-    loss: keras.losses.Loss,
-    metrics: Sequence[keras.metrics.Metric],
+    targets: Sequence[Target],
 ) -> None:
     """Refuses examples that the model, the loss or a metric would refuse or misread, all faults at once.
 
@@ -85,9 +86,8 @@ def check_fit(
     Args:
         arrays: The examples; arrays of zeros do where only shapes are known.
         field: Path of their source in the job, such as `spec.data.train`.
-        model: Built, with one input and one output.
-        loss: The job's.
-        metrics: The job's; left as they are.
+        model: Built, with one input and one output for each target.
+        targets: The job's, in the order of the outputs; their metrics are left as they are.
 
     Raises:
         DataUnavailable: Naming shapes, types or values on both sides.
@@ -95,9 +95,9 @@ def check_fit(
     faults = list(_feature_faults(arrays.features, field, model))
     if not faults:
         outputs = _zero_outputs(model, arrays.features.shape[1:])
-        faults += _label_faults(arrays.labels, field, outputs, loss)
-        if not faults:
-            faults += _metric_faults(arrays.labels, field, outputs, metrics)
+        for target, output in zip(targets, outputs, strict=True):
+            refused = list(_label_faults(arrays.labels, field, output, target.loss))
+            faults += refused or _metric_faults(arrays.labels, field, output, target)
     if faults:
         raise DataUnavailable(faults)
 
@@ -111,9 +111,12 @@ def _feature_faults(features: np.ndarray, field: str, model: keras.Model) -> Ite
         yield FieldFault(field, f"examples are {features.dtype}, but the model's input takes {wanted.dtype}")
 
 
-def _zero_outputs(model: keras.Model, feature_shape: Sequence[int]) -> tf.Tensor:
-    output = model.compute_output_spec(keras.KerasTensor((2, *feature_shape), model.inputs[0].dtype))
-    return tf.zeros([1 if size is None else size for size in output.shape], output.dtype)
+def _zero_outputs(model: keras.Model, feature_shape: Sequence[int]) -> list[tf.Tensor]:
+    outputs = model.compute_output_spec(keras.KerasTensor((2, *feature_shape), model.inputs[0].dtype))
+    return [
+        tf.zeros([1 if size is None else size for size in output.shape], output.dtype)
+        for output in keras.tree.flatten(outputs)
+    ]
 
 
 def _label_faults(labels: np.ndarray, field: str, outputs: tf.Tensor, loss: keras.losses.Loss) -> Iterator[FieldFault]:
@@ -149,11 +152,9 @@ def _class_faults(labels: np.ndarray, field: str, classes: int, ignored: int | N
         )
 
 
-def _metric_faults(
-    labels: np.ndarray, field: str, outputs: tf.Tensor, metrics: Sequence[keras.metrics.Metric]
-) -> Iterator[FieldFault]:
-    for index, metric in enumerate(metrics):
-        where = f"spec.metrics[{index}]"
+def _metric_faults(labels: np.ndarray, field: str, outputs: tf.Tensor, target: Target) -> Iterator[FieldFault]:
+    for index, metric in enumerate(target.metrics):
+        where = f"{target.field}.metrics[{index}]"
         try:
             trial = type(metric).from_config(metric.get_config())
             trial.update_state(tf.constant(_two(labels)), outputs)

@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradloom.trainer import models
-from gradloom.trainer.batches import Batches, permutation
+from gradloom.trainer.batches import Batches, Examples, permutation
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.fitness import check_fit, check_model
 from gradloom.trainer.groups import Group, averages_in_place, build_groups, squared_norm
@@ -41,6 +41,7 @@ from gradloom.trainer.own_state import OwnMetrics, sums_over_replicas
 from gradloom.trainer.precision import LossScale
 from gradloom.trainer.program import Program
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
+from gradloom.trainer.targets import Target, loss_names, metric_names
 from gradloom.v1 import spec_pb2
 
 
@@ -61,8 +62,7 @@ class Training:
     def __init__(
         self,
         model: keras.Model,
-        loss: keras.losses.Loss,
-        metrics: Sequence[keras.metrics.Metric],
+        targets: Sequence[Target],
         groups: Sequence[Group],
         options: spec_pb2.TrainingSpec,
         train: Arrays,
@@ -79,17 +79,17 @@ class Training:
 
         replicas = strategy.num_replicas_in_sync
         trained = [variable for group in self.groups if group.optimizer for variable in group.variables]
-        self._objective = Objective(model, loss, trained, replicas)
+        self._objective = Objective(model, targets, trained, replicas)
         synchronized = not options.HasField("synchronized_batch_normalization") or (
             options.synchronized_batch_normalization
         )
         self.synchronized_layers = synchronize_batch_normalization(model) if synchronized and replicas > 1 else []
         micro_batches = max(1, options.gradient_accumulation_steps)
         if replicas > 1 or micro_batches > 1:
-            self._objective.settle_kinds(*self._examples_to_try(train))
+            self._objective.settle_kinds(self._examples_to_try())
         self.replica_dependent_layers = self._objective.draws.dependent_layers
         with strategy.scope():
-            self._tally = Tally(metrics, OwnMetrics(model, ["loss", *(metric.name for metric in metrics)]))
+            self._tally = Tally(targets, OwnMetrics(model, [*loss_names(targets), *metric_names(targets)]))
             mixed = options.precision == spec_pb2.TrainingSpec.MIXED_FLOAT16
             self.loss_scale = LossScale() if mixed else None
         self._clip_norm = options.clip_norm if options.HasField("clip_norm") else None
@@ -119,7 +119,7 @@ class Training:
         validation: Arrays | None,
         strategy: tf.distribute.Strategy,
     ) -> Self:
-        """Builds loss, metrics and optimizers and checks that the data fit; traces nothing yet.
+        """Builds losses, metrics and optimizers and checks that the data fit; traces nothing yet.
 
         Args:
             spec: With every default filled in.
@@ -134,14 +134,13 @@ class Training:
             DataUnavailable: The data do not fit the model, the loss or a metric.
         """
         with strategy.scope():
-            loss = models.build_loss(spec)
-            metrics = models.build_metrics(spec)
+            targets = models.build_targets(spec)
             groups = build_groups(spec, model, assignment)
-        check_model(model, metrics)
-        check_fit(train, "spec.data.train", model, loss, metrics)
+        check_model(model, targets)
+        check_fit(train, "spec.data.train", model, targets)
         if validation is not None:
-            check_fit(validation, "spec.data.validation", model, loss, metrics)
-        return cls(model, loss, metrics, groups, spec.training, train, validation, strategy)
+            check_fit(validation, "spec.data.validation", model, targets)
+        return cls(model, targets, groups, spec.training, train, validation, strategy)
 
     def _step_of(self, epoch: int) -> TrainingStep:
         groups = tuple(group for group in self.groups if group.is_trained(epoch))
@@ -149,9 +148,10 @@ class Training:
             self._steps[groups] = TrainingStep(self._objective, groups, self._clip_norm, self._tally, self.loss_scale)
         return self._steps[groups]
 
-    def _examples_to_try(self, train: Arrays) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = np.arange(min(max(self._train.size, 3), 64)) % len(train)
-        return tf.cast(train.features[rows], self.model.inputs[0].dtype), tf.constant(train.labels[rows])
+    def _examples_to_try(self) -> Examples:
+        rows = np.arange(min(max(self._train.size, 3), 64)) % self._train.count
+        examples = self._train.first(len(rows)).map(lambda tensor: tf.gather(tensor, rows))
+        return examples._replace(features=tf.cast(examples.features, self.model.inputs[0].dtype))
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Trains one epoch, counted from 1, and evaluates the validation data, if any.

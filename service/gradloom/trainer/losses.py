@@ -1,24 +1,25 @@
 """What a step minimises, written as shares that replicas can add up.
 
-The loss of a global batch is the loss function's value over all of its examples, plus what layers add with `add_loss`
-(activity regularizers too), plus the regularizers of the trained variables, once. Each replica computes its share of
-that from its own rows; the sum of the shares is the loss, and the sum of their gradients its gradient, whatever the
-number of replicas and however uneven their rows.
+The loss of a global batch is the weighted sum of the targets' losses over all of its examples, plus what layers add
+with `add_loss` (activity regularizers too), plus the regularizers of the trained variables, once. Each replica computes
+its share of that from its own rows; the sum of the shares is the loss, and the sum of their gradients its gradient,
+whatever the number of replicas and however uneven their rows.
 """
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
-from gradloom.trainer.batches import Share
+from gradloom.trainer.batches import Examples, Share
 from gradloom.trainer.draws import Draws
+from gradloom.trainer.targets import Target, by_target
 
 
 class Kind(Enum):
@@ -64,118 +65,144 @@ class Ledger:
             self._open.entries = None
 
 
+class Found(NamedTuple):
+    """What a forward pass gives."""
+
+    loss: tf.Tensor
+    """This replica's share of the loss of a global batch; the sum over the replicas is the loss."""
+    losses: list[tf.Tensor]
+    """By target, this replica's share of its own loss, which is not multiplied with the target's weight."""
+    outputs: list[tf.Tensor]
+    """By target."""
+
+
 class Objective:
     """The loss of one model as shares of replicas; called in replica context.
 
     Args:
         model: Built; its layers' `add_loss` is taken over.
-        loss: Any reduction but none.
+        targets: One for each output, in the model's order; losses have any reduction but none.
         trained: The variables whose regularizers count.
         replicas: Replicas that the shares are added up over.
 
     Raises:
-        InvalidRequestError: The loss gives no single number.
+        InvalidRequestError: A loss gives no single number.
     """
 
-    def __init__(self, model: keras.Model, loss: keras.losses.Loss, trained: Sequence[keras.Variable], replicas: int):
-        if loss.reduction in (None, "none"):
-            raise InvalidRequestError(
-                [FieldFault("spec.loss.config.reduction", "must give one number to minimise, not one for each example")]
+    def __init__(self, model: keras.Model, targets: Sequence[Target], trained: Sequence[keras.Variable], replicas: int):
+        faults = [
+            FieldFault(
+                f"{target.field}.loss.config.reduction", "must give one number to minimise, not one for each example"
             )
+            for target in targets
+            if target.loss.reduction in (None, "none")
+        ]
+        if faults:
+            raise InvalidRequestError(faults)
         self.model = model
-        self.losses = 1
-        self.loss_dtype = loss.dtype
-        self._loss = loss
+        self.losses = len(targets)
+        self.loss_dtype = targets[0].loss.dtype
+        self._targets = tuple(targets)
         self._regularized = [variable for variable in trained if variable.regularizer is not None]
         self._replicas = replicas
         self._ledger = Ledger(model)
         self.draws = Draws(model)
-        self._loss_kind: Kind | None = None
+        # By target, of losses that give one number for a whole batch.
+        self._loss_kinds: list[Kind | None] = [None] * len(targets)
         self._entry_kinds: dict[bool, list[Kind]] = {}
 
-    def __call__(
-        self, share: Share, training: bool, trained: Sequence[keras.Variable] | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns this replica's share of the loss of a global batch, and the model's outputs.
+    def __call__(self, share: Share, training: bool, trained: Sequence[keras.Variable] | None = None) -> Found:
+        """Runs the model on this replica's share of a global batch.
 
-        Takes the examples with a static number of rows. The share of the loss is a scalar; the sum over the replicas is
-        the loss. Of the regularizers those of the variables `trained` count, by default of all that are ever trained.
+        Takes the examples with a static number of rows. Of the regularizers those of the variables `trained` count, by
+        default of all that are ever trained.
         """
         rows, total = share.rows, share.total
-        outputs, entries = self._ledger.collect(lambda: self._forward(share, training))
-        loss = self._loss_share(share, outputs)
+        outputs, entries = self._forward_share(share, training)
+        losses = [self._loss_share(index, share, output) for index, output in enumerate(outputs)]
+        loss = _weighted_sum(losses, [target.weight for target in self._targets])
         kinds = self._entry_kinds.get(training, [Kind.MEAN] * len(entries))
         for entry, kind in zip(entries, kinds, strict=True):
             loss += tf.cast(_part(entry.value, kind, rows, total), loss.dtype)
         for variable in self._regularized if trained is None else [one for one in trained if one.regularizer]:
             loss += tf.cast(variable.regularizer(variable), loss.dtype) / (self._replicas * share.parts)
-        return loss, outputs
+        return Found(loss, losses, outputs)
 
-    def _forward(self, share: Share, training: bool) -> Any:
+    def _forward(self, examples: Examples, training: bool) -> tuple[list[tf.Tensor], list[Entry]]:
+        """The outputs by target, and what the layers add."""
+        outputs, entries = self._ledger.collect(lambda: self.model(examples.features, training=training))
+        return keras.tree.flatten(outputs), entries
+
+    def _forward_share(self, share: Share, training: bool) -> tuple[list[tf.Tensor], list[Entry]]:
         if share.rows == share.total:
-            return self.model(share.examples.features, training=training)
+            return self._forward(share.examples, training)
         with self.draws.of_share(share, training):
-            return self.model(share.examples.features, training=training)
+            return self._forward(share.examples, training)
 
     def counts(self, share: Share) -> tf.Tensor:
         """How many values of this replica's share count, [losses], 0 for a loss that masks none; in replica context.
 
         A batch that is run in parts needs to know it of all of them before the first, see `Share.counts`.
         """
-        outputs, _ = self._ledger.collect(lambda: self._forward(share, training=False))
-        values, mask = self._values(share.examples.labels, outputs)
-        if values.shape.rank == 0 or mask is None:
-            return tf.zeros([1], self.loss_dtype)
-        return tf.reshape(tf.reduce_sum(_counting(_broadcastable(mask, values), share.rows)), [1])
+        outputs, _ = self._forward_share(share, training=False)
+        return tf.stack([self._count(index, share, output) for index, output in enumerate(outputs)])
 
-    def _loss_share(self, share: Share, outputs: tf.Tensor) -> tf.Tensor:
+    def _count(self, index: int, share: Share, output: tf.Tensor) -> tf.Tensor:
+        values, mask = self._values(index, share.examples, output)
+        if values.shape.rank == 0 or mask is None:
+            return tf.zeros([], self.loss_dtype)
+        return tf.cast(tf.reduce_sum(_counting(_broadcastable(mask, values), share.rows)), self.loss_dtype)
+
+    def _loss_share(self, index: int, share: Share, output: tf.Tensor) -> tf.Tensor:
         rows, total = share.rows, share.total
-        values, mask = self._values(share.examples.labels, outputs)
+        values, mask = self._values(index, share.examples, output)
         if values.shape.rank == 0:
-            return _part(values, self._loss_kind or Kind.MEAN, rows, total)
+            return _part(values, self._loss_kinds[index] or Kind.MEAN, rows, total)
         if mask is not None:
             mask = _broadcastable(mask, values)
-            return self._masked_share(_counting(values, rows), _counting(mask, rows), share)
+            return self._masked_share(index, _counting(values, rows), _counting(mask, rows), share)
         summed = tf.reduce_sum(_counting(values, rows))
+        if self._targets[index].loss.reduction == "sum":
+            return summed
         # Multiplied, because the gradient of a division takes five operations.
-        return summed if self._loss.reduction == "sum" else summed * (1 / (total * _elements_per_row(values)))
+        return summed * (1 / (total * _elements_per_row(values)))
 
-    def _values(self, labels: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """The loss of each example, as `Loss.__call__` finds it before it reduces, and which of them count."""
-        masks = [getattr(outputs, "_keras_mask", None)]
-        values = self._loss.call(tf.cast(labels, self._loss.dtype), tf.cast(outputs, self._loss.dtype))
+    def _values(self, index: int, examples: Examples, output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """A target's loss of each example, as `Loss.__call__` finds it before it reduces, and which of them count."""
+        loss, labels = self._targets[index].loss, by_target(examples.labels)[index]
+        masks = [getattr(output, "_keras_mask", None)]
+        values = loss.call(tf.cast(labels, loss.dtype), tf.cast(output, loss.dtype))
         masks.append(getattr(values, "_keras_mask", None))
         found = [tf.cast(mask, "bool") for mask in masks if mask is not None]
         if not found:
             return values, None
         return values, found[0] if len(found) == 1 else found[0] & found[1]
 
-    def _masked_share(self, values: tf.Tensor, mask: tf.Tensor, share: Share) -> tf.Tensor:
+    def _masked_share(self, index: int, values: tf.Tensor, mask: tf.Tensor, share: Share) -> tf.Tensor:
         """The share of a loss of which only some values count: all divide by how many count in the global batch."""
         summed = tf.reduce_sum(values * mask)
-        if self._loss.reduction == "sum":
+        if self._targets[index].loss.reduction == "sum":
             return summed
-        count = tf.reduce_sum(mask) if share.counts is None else share.counts[0]
+        count = tf.reduce_sum(mask) if share.counts is None else tf.cast(share.counts[index], mask.dtype)
         if share.counts is None and self._replicas > 1:
             count = tf.distribute.get_replica_context().all_reduce("SUM", count)
         return tf.math.divide_no_nan(summed, count * _elements_per_row(values) / _elements_per_row(mask))
 
-    def settle_kinds(self, features: tf.Tensor, labels: tf.Tensor) -> None:
+    def settle_kinds(self, examples: Examples) -> None:
         """Finds out how what is one number for a whole batch, or random, follows from the parts; runs eagerly.
 
         Needed where a batch is split, over replicas or into micro-batches. Compares a batch with its two uneven parts,
         and leaves the model's state as it was.
 
         Args:
-            features: [rows, ...], as the model takes them; at least 3 rows.
-            labels: [rows, ...].
+            examples: Features as the model takes them; at least 3 rows.
 
         Raises:
             InvalidRequestError: One is neither additive nor a mean, so that its value would depend on the number of
                 replicas.
         """
         state = [(variable, tf.identity(variable.value)) for variable in self.model.non_trainable_variables]
-        passes = {training: self._compare(features, labels, training) for training in (False, True)}
+        passes = {training: self._compare(examples, training) for training in (False, True)}
         for variable, value in state:
             variable.assign(value)
         calm, active = passes[False], passes[True]
@@ -185,7 +212,7 @@ class Objective:
             active = calm
         faults = [
             FieldFault(
-                probe.field,
+                probe.where,
                 f"{probe.name} gives a loss for a whole batch that is neither the sum nor the mean over its "
                 "examples; it would depend on the number of replicas, so it needs cpu_replicas or gpus 1",
             )
@@ -195,42 +222,50 @@ class Objective:
         if faults:
             raise InvalidRequestError(faults)
         for training, probes in ((False, calm), (True, active)):
-            self._entry_kinds[training] = [probe.kind for probe in probes if probe.kind and not probe.is_loss]
-            self._loss_kind = next((probe.kind for probe in probes if probe.is_loss), None)
+            self._entry_kinds[training] = [probe.kind for probe in probes if probe.kind and probe.target is None]
+            for probe in probes:
+                if probe.target is not None:
+                    self._loss_kinds[probe.target] = probe.kind
 
-    def _compare(self, features: tf.Tensor, labels: tf.Tensor, training: bool) -> list["_Probe"]:
-        rows = features.shape[0]
+    def _compare(self, examples: Examples, training: bool) -> list["_Probe"]:
+        rows = examples.features.shape[0]
         cut = max(1, rows // 3)
         whole, first, second = (
-            self._batch_losses(features[begin:end], labels[begin:end], training)
-            for begin, end in ((0, rows), (0, cut), (cut, rows))
+            self._batch_losses(examples.map(lambda tensor, part=part: tensor[part]), training)  # type: ignore[misc]
+            for part in (slice(0, rows), slice(0, cut), slice(cut, rows))
         )
         return [
-            _Probe(name, is_loss, _kind(float(value), float(first[at][2]), float(second[at][2]), cut / rows))
-            for at, (name, is_loss, value) in enumerate(whole)
+            replace(probe, kind=_kind(float(probe.value), float(one.value), float(other.value), cut / rows))
+            for probe, one, other in zip(whole, first, second, strict=True)
         ]
 
-    def _batch_losses(
-        self, features: tf.Tensor, labels: tf.Tensor, training: bool
-    ) -> list[tuple[str, bool, tf.Tensor]]:
-        with self.draws.watched(features.shape[0], training):
-            outputs, entries = self._ledger.collect(lambda: self.model(features, training=training))
-        found = [(f"layer {entry.layer!r}", False, entry.value) for entry in entries]
-        values, _ = self._values(labels, outputs)
-        if values.shape.rank == 0:
-            found.append((f"loss {self._loss.name!r}", True, values))
+    def _batch_losses(self, examples: Examples, training: bool) -> list["_Probe"]:
+        with self.draws.watched(examples.features.shape[0], training):
+            outputs, entries = self._forward(examples, training)
+        found = [_Probe(f"layer {entry.layer!r}", "spec.model", entry.value) for entry in entries]
+        for index, (target, output) in enumerate(zip(self._targets, outputs, strict=True)):
+            values, _ = self._values(index, examples, output)
+            if values.shape.rank == 0:
+                found.append(_Probe(f"loss {target.loss.name!r}", f"{target.field}.loss", values, index))
         return found
 
 
 @dataclass(frozen=True)
 class _Probe:
-    name: str
-    is_loss: bool
-    kind: Kind | None
+    """One number that stands for a whole batch."""
 
-    @property
-    def field(self) -> str:
-        return "spec.loss" if self.is_loss else "spec.model"
+    name: str
+    where: str
+    value: tf.Tensor = field(compare=False)
+    target: int | None = None
+    """Which one's loss it is; None for what a layer adds."""
+    kind: Kind | None = None
+
+
+def _weighted_sum(losses: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
+    """In the type of the first loss."""
+    weighted = [loss if weight == 1 else loss * weight for loss, weight in zip(losses, weights, strict=True)]
+    return weighted[0] if len(weighted) == 1 else tf.add_n([tf.cast(loss, weighted[0].dtype) for loss in weighted])
 
 
 def _kind(whole: float, first: float, second: float, share: float) -> Kind | None:

@@ -17,15 +17,15 @@ from gradloom.spec.numbers import struct_to_config
 from gradloom.trainer.construction import build_component, construct, refusal, refusing, resolve
 from gradloom.trainer.precision import set_precision
 from gradloom.trainer.serialized_models import model_from_json
+from gradloom.trainer.targets import Target
 from gradloom.v1 import spec_pb2
 
 __all__ = [
     "build_component",
     "build_learning_rate",
-    "build_loss",
-    "build_metrics",
     "build_model",
     "build_optimizer",
+    "build_targets",
     "variable_paths",
 ]
 
@@ -150,21 +150,40 @@ def _tensor(name: str, tensors: dict[str, Any], field: str) -> Any:
     return tensors[name]
 
 
-def build_loss(spec: spec_pb2.JobSpec) -> Any:
-    """The loss object of the model's output."""
-    return build_component("loss", spec.loss, "spec.loss")
+def build_targets(spec: spec_pb2.JobSpec) -> tuple[Target, ...]:
+    """New losses and metrics of the model's outputs, all faults at once.
+
+    In the order of `spec.model.outputs` where that names them, else in that of their names.
+    """
+    if not spec.outputs:
+        wanted = [("", "spec", spec_pb2.OutputSpec(loss=spec.loss, metrics=spec.metrics))]
+    else:
+        ordered = dict.fromkeys([*spec.model.outputs, *sorted(spec.outputs)])
+        wanted = [(name, child("spec.outputs", name), spec.outputs[name]) for name in ordered if name in spec.outputs]
+    faults = Faults()
+    targets = []
+    for name, field, output in wanted:
+        try:
+            loss = build_component("loss", output.loss, f"{field}.loss")
+            metrics = _build_metrics(output.metrics, f"{field}.metrics")
+        except InvalidRequestError as error:
+            faults.extend(error.faults)
+        else:
+            targets.append(Target(name, loss, output.weight if output.HasField("weight") else 1.0, metrics))
+    faults.raise_any()
+    return tuple(targets)
 
 
-def build_metrics(spec: spec_pb2.JobSpec) -> list[Any]:
-    """New metric objects, in the spec's order; raises InvalidRequestError when two have one name."""
+def _build_metrics(wanted: Sequence[spec_pb2.Component], field: str) -> tuple[Any, ...]:
+    """In the spec's order; raises InvalidRequestError when two have one name."""
     metrics: list[Any] = []
-    for position, component in enumerate(spec.metrics):
-        field = child("spec.metrics", position)
-        metric = build_component("metric", component, field)
+    for position, component in enumerate(wanted):
+        where = child(field, position)
+        metric = build_component("metric", component, where)
         if metric.name in [other.name for other in metrics]:
-            raise refusal(field, f"must have a name of its own; {shown(metric.name)} is taken: give it a `name`")
+            raise refusal(where, f"must have a name of its own; {shown(metric.name)} is taken: give it a `name`")
         metrics.append(metric)
-    return metrics
+    return tuple(metrics)
 
 
 def build_optimizer(group: spec_pb2.VariableGroup, field: str) -> Any:

@@ -124,8 +124,7 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
         _check_total_steps(spec.training.epochs, training.steps_per_epoch)
     if "test" in sources:
         with faults:
-            loss, metrics = models.build_loss(spec), models.build_metrics(spec)
-            fitness.check_fit(sources["test"], "spec.data.test", model, loss, metrics)
+            fitness.check_fit(sources["test"], "spec.data.test", model, models.build_targets(spec))
     faults.raise_any()
     resolution = Resolution(given.device_kind, given.replicas, threads)
     resolved = resolve(spec, resolution, model, assignment, training, sources)
@@ -158,11 +157,9 @@ def _gathered(loading: Mapping[str, Future[Arrays]], faults: Faults) -> dict[str
 
 
 def _construct_the_rest(spec: spec_pb2.JobSpec, faults: Faults) -> None:
-    """Adds the faults of loss, metrics and optimizers, which need neither model nor data to be found."""
+    """Adds the faults of losses, metrics and optimizers, which need neither model nor data to be found."""
     with faults:
-        models.build_loss(spec)
-    with faults:
-        models.build_metrics(spec)
+        models.build_targets(spec)
     for index, group in enumerate(spec.variable_groups):
         if not group.frozen:
             with faults:

@@ -91,7 +91,7 @@ class Program:
     def evaluate(self, batches: Batches, rows: int, begin: int, end: int) -> int:
         """Evaluates batches [begin, end) of `rows` examples, fewer when interrupted; returns the one it came to."""
         run = self._pass_function(batches, rows)
-        return int(run(*batches.examples, tf.constant(begin), tf.constant(end)))
+        return int(run(*batches.examples.tensors(), tf.constant(begin), tf.constant(end)))
 
     def _steps(
         self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, look: tf.Tensor
@@ -199,21 +199,25 @@ class Program:
 
     def _pass_function(self, batches: Batches, rows: int) -> Callable[..., tf.Tensor]:
         """`_pass` in the graph for batches of `rows` examples; validation and test share it."""
-        data = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in batches.examples]
-        signature = (*data, tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32))
-        key = (rows, *signature)
+        kinds = batches.examples.map(lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype))
+        signature = (*kinds.tensors(), tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32))
+        key = (rows, kinds)
         if key not in self._pass_functions:
             self._pass_functions[key] = tf.function(
-                partial(self._pass, rows), autograph=False, input_signature=signature
+                partial(self._pass, rows, kinds), autograph=False, input_signature=signature
             )
         return self._pass_functions[key]
 
-    def _pass(self, rows: int, features: tf.Tensor, labels: tf.Tensor, begin: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+    def _pass(self, rows: int, kinds: Examples, *tensors: tf.Tensor) -> tf.Tensor:
+        *data, begin, end = tensors
+        rest = iter(data)
+        all_examples = kinds.map(lambda _: next(rest))
+
         def go_on(position: tf.Tensor) -> tf.Tensor:
             return tf.logical_and(position < end, tf.logical_not(self._interrupt.pending))
 
         def batch(position: tf.Tensor) -> tf.Tensor:
-            examples = in_order(Examples(features, labels), position * self._data.size, rows)
+            examples = in_order(all_examples, position * self._data.size, rows)
             self._run_on_shares(self._evaluation_step, examples)
             return position + 1
 

@@ -9,40 +9,49 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from gradloom.trainer.batches import Share, replica_number
 from gradloom.trainer.groups import Group, clip_together, squared_norm
-from gradloom.trainer.losses import Objective
+from gradloom.trainer.losses import Found, Objective
 from gradloom.trainer.own_state import OwnMetrics
 from gradloom.trainer.precision import LossScale
+from gradloom.trainer.targets import Target, by_target, loss_names
 
 
 class Tally:
-    """The running results of a pass over data: the mean loss and the metrics.
+    """The running results of a pass over data: the mean loss, that of each output that has a name, and the metrics.
 
     Built under the strategy's scope. Each replica adds to its own copy; reading them outside adds the copies up.
     """
 
-    def __init__(self, metrics: Sequence[keras.metrics.Metric], own: OwnMetrics):
-        self.metrics = (*metrics, *own.metrics)
-        self._of_outputs = tuple(metrics)
+    def __init__(self, targets: Sequence[Target], own: OwnMetrics):
+        self._targets = tuple(targets)
         self._own = own
-        self._loss_sum = tf.Variable(
-            tf.zeros((), tf.float64),
+        self._loss_names = loss_names(targets)
+        # By what the names of their scalars begin with.
+        self._metrics = [(target.prefix, metric) for target in targets for metric in target.metrics]
+        self._metrics += [("", metric) for metric in own.metrics]
+        self.metrics = tuple(metric for _, metric in self._metrics)
+        self._loss_sums = tf.Variable(
+            tf.zeros([len(self._loss_names)], tf.float64),
             trainable=False,
-            name="loss_sum",
+            name="loss_sums",
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
 
-    def add(self, loss: tf.Tensor, share: Share, outputs: tf.Tensor) -> None:
+    def add(self, found: Found, share: Share) -> None:
         """Counts a replica's share of a batch and of its loss; runs in replica context."""
-        self._loss_sum.assign_add(tf.cast(loss, tf.float64) * share.total)
-        for metric in self._of_outputs if share.rows else ():
-            metric.update_state(share.examples.labels, outputs)
+        named = [loss for loss, target in zip(found.losses, self._targets, strict=True) if target.name]
+        losses = tf.stack([tf.cast(loss, tf.float64) for loss in (found.loss, *named)])
+        self._loss_sums.assign_add(losses * share.total)
+        if share.rows:
+            labels = by_target(share.examples.labels)
+            for target, own, output in zip(self._targets, labels, found.outputs, strict=True):
+                for metric in target.metrics:
+                    metric.update_state(own, output)
 
     def counting(self, share: Share) -> AbstractContextManager[None]:
         """Within it a forward pass on a replica's share counts in the metrics that the model's layers keep."""
@@ -50,21 +59,18 @@ class Tally:
 
     def reset(self) -> None:
         """Starts anew; runs in cross-replica context."""
-        self._loss_sum.assign(0)
+        self._loss_sums.assign(tf.zeros_like(self._loss_sums))
         for metric in self.metrics:
             metric.reset_state()
 
-    def loss(self, examples: int) -> float:
-        """The mean loss of the `examples` counted so far; cheap, and safe from any thread."""
-        return float(self._loss_sum.read_value()) / examples
-
     def scalars(self, examples: int) -> dict[str, float]:
-        """The mean loss and every metric of the `examples` counted so far, by name; runs in cross-replica context."""
-        scalars = {"loss": self.loss(examples)}
-        for metric in self.metrics:
+        """The mean losses and every metric of the `examples` counted so far, by name; runs in cross-replica context."""
+        sums = self._loss_sums.read_value().numpy()
+        scalars = {name: float(value) / examples for name, value in zip(self._loss_names, sums, strict=True)}
+        for prefix, metric in self._metrics:
             result = metric.result()
             for name, value in (result if isinstance(result, dict) else {metric.name: result}).items():
-                scalars[name] = float(value)
+                scalars[prefix + name] = float(value)
         return scalars
 
 
@@ -140,15 +146,15 @@ class TrainingStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._watched)
             with self._tally.counting(share):
-                loss, outputs = self._objective(share, training=True, trained=self.variables)
-            target = loss if self.loss_scale is None else self.loss_scale.scaled(loss)
-        self._tally.add(loss, share, outputs)
+                found = self._objective(share, training=True, trained=self.variables)
+            target = found.loss if self.loss_scale is None else self.loss_scale.scaled(found.loss)
+        self._tally.add(found, share)
         gradients = [
             # A variable that the loss does not reach has a gradient of 0.
             tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
             for gradient, variable in zip(tape.gradient(target, self._watched), self._watched, strict=True)
         ]
-        return Backward(loss, gradients)
+        return Backward(found.loss, gradients)
 
     def counts(self, share: Share) -> tf.Tensor:
         """What `Share.counts` holds, of this replica's share."""
@@ -230,5 +236,5 @@ class EvaluationStep:
     def __call__(self, share: Share) -> None:
         """Evaluates this replica's share of a batch."""
         with self._tally.counting(share):
-            loss, outputs = self._objective(share, training=False)
-        self._tally.add(loss, share, outputs)
+            found = self._objective(share, training=False)
+        self._tally.add(found, share)

@@ -13,7 +13,7 @@ import pytest
 
 from gradloom.client import text
 from gradloom.errors import FieldFault, InvalidRequestError, LimitExceededError
-from gradloom.v1 import job_pb2, service_pb2
+from gradloom.v1 import job_pb2, service_pb2, spec_pb2
 from tests.training_service import LOST, Played, Serving, Watch, serve
 
 NAME = "projects/default/jobs/digits"
@@ -437,10 +437,37 @@ def test_get_shows_the_groups_and_the_outcome(serving: Serving, played: Played) 
     played.jobs[NAME] = done_job
     shown = gradloom(serving, "get", "digits").stdout
     assert "group     lower: 2 variables, 16 parameters\n" in shown
-    assert "(no group): 1 variables, 4 parameters, not trained\n" in shown
+    assert "(no group): 1 variable, 4 parameters, not trained\n" in shown
     assert "export    /data/m/1\n" in shown
     assert "a/kernel" in gradloom(serving, "get", "digits", "--variables").stdout
     assert json.loads(gradloom(serving, "get", "digits", "-o", "json").stdout)["state"] == "SUCCEEDED"
+
+
+def test_get_shows_how_a_job_runs(serving: Serving, played: Played) -> None:
+    job = succeeded_job()
+    resolved = job.resolved_spec
+    resolved.device_kind, resolved.replicas, resolved.jit_compiled = spec_pb2.ResolvedSpec.CPU, 2, True
+    resolved.spec.training.precision = spec_pb2.TrainingSpec.MIXED_BFLOAT16
+    group = resolved.spec.variable_groups.add(name="head", update_every_steps=4, unfreeze_at_epoch=3, ema_momentum=0.9)
+    group.optimizer.type = "Adam"
+    resolved.variables.add(path="head/kernel", group="head", shape=[64, 10], dtype="float32", trained=True)
+    resolved.synchronized_layers.append("bn")
+    resolved.replica_dependent_layers.extend(f"crop{number}" for number in range(12))
+    resolved.initial_weights.CopyFrom(
+        spec_pb2.ResolvedWeights(
+            job="projects/default/jobs/a",
+            global_step=50,
+            loaded=["head/kernel"],
+            not_loaded=["head/bias: is not there"],
+        )
+    )
+    played.jobs[NAME] = job
+    shown = gradloom(serving, "get", "digits").stdout
+    assert "runs on   2 CPU replicas, MIXED_BFLOAT16, compiled by XLA\n" in shown
+    assert "group     head: 1 variable, 640 parameters, Adam, one update in 4 steps, from epoch 3, averaged\n" in shown
+    assert "weights   from projects/default/jobs/a at step 50: 1 loaded, 1 not\n" in shown
+    assert "synced    statistics over all replicas: bn\n" in shown
+    assert "crop9 and 2 more\n" in shown
 
 
 def test_cancel_prints_the_state(serving: Serving, played: Played) -> None:

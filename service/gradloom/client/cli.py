@@ -152,9 +152,9 @@ def _show_validated(job: "job_pb2.Job", output: str) -> None:
     if output == "json":
         _print_json(job)
         return
-    from gradloom.client import show
+    from gradloom.client.resolved import assignment_table
 
-    _print_lines(show.assignment_table(job.resolved_spec))
+    _print_lines(assignment_table(job.resolved_spec))
     text.remark("The spec is valid; nothing was created.")
 
 
@@ -258,8 +258,9 @@ def get(server: str | None, output: str, job: str, variables: bool) -> None:
         _print_json(found)
         return
     from gradloom.client import show
+    from gradloom.client.resolved import assignment_table
 
-    _print_lines(show.assignment_table(found.resolved_spec) if variables else show.job_lines(found))
+    _print_lines(assignment_table(found.resolved_spec) if variables else show.job_lines(found))
 
 
 @_client_command

@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Final
+from typing import Any, Final
 
 from gradloom.errors import FieldFault, InvalidRequestError
 
@@ -51,3 +51,8 @@ def is_local(address: str) -> bool:
     """Whether the server is on this machine, where no proxy may come between."""
     matched = _HOST_AND_PORT.fullmatch(address)
     return address.startswith("unix:") or bool(matched and _LOOPBACK.fullmatch(matched[1]))
+
+
+def enum_name(enum: Any, number: int) -> str:
+    """`RUNNING` for 3; a value that this client is too old to know by its number."""
+    return str(enum.Name(number)) if number in enum.values() else str(number)

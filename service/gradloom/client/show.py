@@ -2,28 +2,24 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from math import prod
 from typing import Any, Final
 
 from gradloom.client import text
-from gradloom.client.names import shortest_reference
-from gradloom.v1 import job_pb2, service_pb2, spec_pb2
+from gradloom.client.names import enum_name, shortest_reference
+from gradloom.client.resolved import resolved_lines
+from gradloom.v1 import job_pb2, service_pb2
 
 _INDENT: Final = "  "
 
 
 def state_name(state: int) -> str:
     """`RUNNING` for 3; a state that this client is too old to know by its number."""
-    return _enum_name(job_pb2.Job.State, state)
+    return enum_name(job_pb2.Job.State, state)
 
 
 def reason_name(reason: int) -> str:
     """`COMPLETED` for 1."""
-    return _enum_name(job_pb2.Job.Reason, reason)
-
-
-def _enum_name(enum: Any, number: int) -> str:
-    return str(enum.Name(number)) if number in enum.values() else str(number)
+    return enum_name(job_pb2.Job.Reason, reason)
 
 
 def moment(timestamp: Any) -> datetime:
@@ -48,7 +44,7 @@ def job_table(jobs: Iterable[job_pb2.Job]) -> list[str]:
 
 
 def job_lines(job: job_pb2.Job) -> Iterator[str]:
-    """Everything that a person asks of one job, one fact a line; the assignment of variables by group."""
+    """Everything that a person asks of one job, one fact a line."""
     facts = {
         "job": job.name,
         "uid": job.uid,
@@ -65,14 +61,14 @@ def job_lines(job: job_pb2.Job) -> Iterator[str]:
     for name, value in facts.items():
         if value:
             yield f"{name:<9} {text.one_line(value)}"
-    yield from _groups(job.resolved_spec)
+    yield from resolved_lines(job.resolved_spec)
     yield from outcome_details(job)
 
 
 def activity(job: job_pb2.Job) -> str:
     """What the job does now, in a word: the phase of a running one, else its state."""
     if job.state == job_pb2.Job.RUNNING and job.progress.phase:
-        return _enum_name(job_pb2.Progress.Phase, job.progress.phase).lower()
+        return enum_name(job_pb2.Progress.Phase, job.progress.phase).lower()
     return state_name(job.state).lower()
 
 
@@ -135,32 +131,6 @@ def _block(message: str) -> str:
     return text.printable(message.strip().replace("\n", "\n" + " " * 10), keep="\n")
 
 
-def _groups(resolved: spec_pb2.ResolvedSpec) -> Iterator[str]:
-    groups: dict[str, list[spec_pb2.VariableAssignment]] = {}
-    for variable in resolved.variables:
-        groups.setdefault(variable.group, []).append(variable)
-    for group, variables in groups.items():
-        parameters = sum(prod(variable.shape) for variable in variables)
-        trained = any(variable.trained for variable in variables)
-        label = f"group     {text.one_line(group)}" if group else "          (no group)"
-        yield f"{label}: {len(variables)} variables, {parameters:,} parameters{'' if trained else ', not trained'}"
-
-
-def assignment_table(resolved: spec_pb2.ResolvedSpec) -> list[str]:
-    """Every variable with its group and shape."""
-    rows = (
-        (
-            variable.path,
-            variable.group or "-",
-            "x".join(str(length) for length in variable.shape) or "scalar",
-            variable.dtype,
-            "yes" if variable.trained else "no",
-        )
-        for variable in resolved.variables
-    )
-    return text.columns(("VARIABLE", "GROUP", "SHAPE", "DTYPE", "TRAINED"), rows)
-
-
 def attempt_table(attempts: Iterable[job_pb2.Attempt]) -> list[str]:
     """One line an attempt."""
 
@@ -171,7 +141,7 @@ def attempt_table(attempts: Iterable[job_pb2.Attempt]) -> list[str]:
         until = moment(attempt.end_time) if attempt.HasField("end_time") else datetime.now(UTC)
         return (
             str(attempt.number),
-            _enum_name(job_pb2.Attempt.State, attempt.state),
+            enum_name(job_pb2.Attempt.State, attempt.state),
             reason_name(attempt.reason) if attempt.reason else "-",
             ",".join(attempt.devices) or "-",
             text.local_time(moment(attempt.start_time)) if attempt.HasField("start_time") else "-",
@@ -190,7 +160,7 @@ def artifact_table(artifacts: Iterable[job_pb2.Artifact]) -> list[str]:
     rows = (
         (
             artifact.path,
-            _enum_name(job_pb2.Artifact.Kind, artifact.kind),
+            enum_name(job_pb2.Artifact.Kind, artifact.kind),
             str(artifact.attempt),
             text.size(artifact.size_bytes),
             artifact.sha256,
@@ -208,7 +178,7 @@ def component_table(components: Iterable[service_pb2.ComponentInfo]) -> list[str
 
 def kind_name(component: service_pb2.ComponentInfo) -> str:
     """`layer` for a layer."""
-    return _enum_name(service_pb2.ComponentInfo.Kind, component.kind).lower()
+    return enum_name(service_pb2.ComponentInfo.Kind, component.kind).lower()
 
 
 def component_lines(component: service_pb2.ComponentInfo) -> Iterator[str]:

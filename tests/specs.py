@@ -49,9 +49,10 @@ def faults_of(
     data_roots: tuple[str, ...] = (),
     owned: OwnedDevices = ONE_CPU,
     catalogue: Catalogue = CATALOGUE,
+    allows_user_code: bool = False,
 ) -> list[FieldFault]:
     """What the control plane says of a job."""
-    return check_job(job, catalogue, data_roots, owned)
+    return check_job(job, catalogue, data_roots, owned, allows_user_code)
 
 
 def faults_with(path: str, value: Any, data_roots: tuple[str, ...] = ()) -> dict[str, str]:

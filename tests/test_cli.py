@@ -148,6 +148,19 @@ def test_submit_prints_the_name_to_the_pipe_and_the_next_steps_to_the_person(ser
         assert f"gradloom {command} digits" in done.stderr
 
 
+def test_submit_sends_the_source_of_a_file_with_the_job(serving: Serving, played: Played, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB_FILE)
+    (tmp_path / "own.py").write_text("import keras\n")
+    files = (str(tmp_path / "job.yaml"), "--user-code", str(tmp_path / "own.py"))
+    for command in (["submit"], ["validate"]):
+        assert gradloom(serving, *command, *files).returncode == 0
+    requests = played.of(service_pb2.CreateJobRequest)
+    assert [request.job.spec.user_code.source for request in requests] == ["import keras\n"] * 2
+    done = gradloom(serving, "submit", str(tmp_path / "job.yaml"), "--user-code", str(tmp_path / "none.py"))
+    assert done.returncode == 2
+    assert "none.py" in done.stderr
+
+
 def test_submit_reads_stdin_and_prints_one_job_as_json(serving: Serving) -> None:
     done = gradloom(serving, "submit", "-", "-o", "json", input=JOB_FILE)
     printed = json.loads(done.stdout)

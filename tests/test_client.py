@@ -78,6 +78,24 @@ def test_a_file_that_is_not_utf_8_or_too_long_is_refused(client: Client, tmp_pat
         client.submit(Path("/dev/zero"))
 
 
+def test_user_code_goes_with_any_form_of_a_job(client: Client, played: Played, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_bytes(b"\xef\xbb\xbfimport keras\n")
+    job = job_from_dict(DOCUMENT)
+    assert client.submit(job, user_code=tmp_path / "own.py").spec.user_code.source == "import keras\n"
+    assert not job.spec.HasField("user_code"), "the caller's own job is not changed"
+    created = client.submit(model={"name": "m"}, training={"epochs": 2}, user_code="x = 1")
+    assert (created.spec.user_code.source, created.spec.training.epochs) == ("x = 1", 2)
+    with pytest.raises(InvalidRequestError, match="must be given once"):
+        client.submit(created, user_code="x = 2")
+    with pytest.raises(InvalidRequestError, match=r"pass pathlib.Path\('own.py'\)"):
+        client.submit(DOCUMENT, user_code="own.py")
+    (tmp_path / "own.py").write_bytes(b"x = '\xe9'\n")
+    with pytest.raises(InvalidRequestError, match="must be UTF-8"):
+        client.submit(DOCUMENT, user_code=tmp_path / "own.py")
+    with pytest.raises(InvalidRequestError, match="must be at most"):
+        client.submit(DOCUMENT, user_code=Path("/dev/zero"))
+
+
 def test_a_call_that_ends_unavailable_is_made_again_with_its_request_id(client: Client, played: Played) -> None:
     played.failures = [LOST, LOST]
     assert client.submit(DOCUMENT).name == "projects/default/jobs/generated"

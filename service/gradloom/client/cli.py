@@ -96,16 +96,32 @@ def _print_lines(lines: Any) -> None:
         text.say(line)
 
 
+_user_code_option = click.option(
+    "--user-code",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Python source of the job's own classes, for spec.user_code.",
+)
+
+
 @cli.command()
 @_server_option
 @_output_option
 @_project_option
 @click.argument("file", type=click.File("rb"))
+@_user_code_option
 @click.option("--job-id", metavar="ID", help="The job's id. Default: generated.")
 @click.option("--watch", is_flag=True, help="Show the job until it has ended; exit 1 unless it succeeded.")
 @click.option("--validate-only", is_flag=True, help="Check everything, with TensorFlow too, but create nothing.")
 def submit(
-    server: str | None, output: str, project: str, file: BinaryIO, job_id: str | None, watch: bool, validate_only: bool
+    server: str | None,
+    output: str,
+    project: str,
+    file: BinaryIO,
+    user_code: Path | None,
+    job_id: str | None,
+    watch: bool,
+    validate_only: bool,
 ) -> None:
     """Create a job from FILE (YAML or JSON; - is stdin).
 
@@ -115,7 +131,7 @@ def submit(
 
     job = job_from_file(file)
     with _connected(server, project) as client:
-        created = client.submit(job, job_id=job_id, validate_only=validate_only)
+        created = client.submit(job, user_code=user_code, job_id=job_id, validate_only=validate_only)
         if validate_only:
             _show_validated(created, output)
             return
@@ -136,7 +152,8 @@ def submit(
 @_output_option
 @_project_option
 @click.argument("file", type=click.File("rb"))
-def validate(server: str | None, output: str, project: str, file: BinaryIO) -> None:
+@_user_code_option
+def validate(server: str | None, output: str, project: str, file: BinaryIO, user_code: Path | None) -> None:
     """Check FILE and show which group trains which variable.
 
     Does all that `submit` does, with TensorFlow too, but creates nothing.
@@ -145,7 +162,7 @@ def validate(server: str | None, output: str, project: str, file: BinaryIO) -> N
 
     job = job_from_file(file)
     with _connected(server, project) as client:
-        _show_validated(client.submit(job, validate_only=True), output)
+        _show_validated(client.submit(job, user_code=user_code, validate_only=True), output)
 
 
 def _show_validated(job: "job_pb2.Job", output: str) -> None:
@@ -155,7 +172,10 @@ def _show_validated(job: "job_pb2.Job", output: str) -> None:
     from gradloom.client.resolved import assignment_table
 
     _print_lines(assignment_table(job.resolved_spec))
-    text.remark("The spec is valid; nothing was created.")
+    if job.state_message:
+        text.remark(f"What was checked is valid; nothing was created. {text.one_line(job.state_message)}")
+    else:
+        text.remark("The spec is valid; nothing was created.")
 
 
 def _suggest(name: str, server: str | None) -> None:

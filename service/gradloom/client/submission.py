@@ -3,11 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from gradloom import documents
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.v1 import job_pb2
+
+SOURCE_FIELD: Final = "spec.user_code.source"
+_JOB_FIELDS: Final = ("display_name", "labels")
 
 
 def job_from_any(job: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job) -> job_pb2.Job:
@@ -29,12 +32,53 @@ def job_from_any(job: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job) 
         return job_from_file(file)
 
 
+def job_from_parts(job: Any, model: Any, fields: Mapping[str, Any]) -> job_pb2.Job:
+    """A Job given as a whole, or by its model, live or not, and the other fields; see `Client.submit`."""
+    if model is None:
+        if job is None:
+            raise InvalidRequestError([FieldFault("job", "is required, or its parts: model, data, loss, ...")])
+        if fields:
+            raise TypeError(f"{', '.join(sorted(fields))} can only be given with model")
+        return job_from_any(job)
+    if job is not None:
+        raise InvalidRequestError([FieldFault("job", "must be left out where model is given")])
+    from gradloom.client.live import spec_from_live
+
+    own = {name: fields[name] for name in _JOB_FIELDS if fields.get(name) is not None}
+    spec = {name: value for name, value in fields.items() if name not in _JOB_FIELDS}
+    return documents.job_from_dict({**own, "spec": spec_from_live(model, spec)})
+
+
+def with_user_code(job: job_pb2.Job, user_code: str | os.PathLike[str]) -> job_pb2.Job:
+    """A copy of the job that brings Python source, given as text or as the path of a file.
+
+    Raises InvalidRequestError when the job brings some already, OSError for a file that cannot be read.
+    """
+    if job.spec.HasField("user_code"):
+        raise InvalidRequestError([FieldFault(SOURCE_FIELD, "must be given once: the job has user_code already")])
+    if isinstance(user_code, str) and "\n" not in user_code and user_code.endswith(".py"):
+        told = f"is a text, not a file; for a file pass pathlib.Path({user_code!r})"
+        raise InvalidRequestError([FieldFault(SOURCE_FIELD, told)])
+    filled = job_pb2.Job()
+    filled.CopyFrom(job)
+    if isinstance(user_code, str):
+        filled.spec.user_code.source = user_code
+    else:
+        with Path(user_code).open("rb") as file:
+            filled.spec.user_code.source = _text(file, SOURCE_FIELD)
+    return filled
+
+
 def job_from_file(file: BinaryIO) -> job_pb2.Job:
     """A Job from an open file of YAML or JSON in UTF-8."""
+    return documents.read_job(_text(file, "job"))
+
+
+def _text(file: BinaryIO, field: str) -> str:
     content = file.read(documents.MAX_TEXT_BYTES + 1)
     if len(content) > documents.MAX_TEXT_BYTES:
-        raise InvalidRequestError([FieldFault("job", f"must be at most {documents.MAX_TEXT_BYTES} bytes long")])
+        raise InvalidRequestError([FieldFault(field, f"must be at most {documents.MAX_TEXT_BYTES} bytes long")])
     try:
-        return documents.read_job(content.decode("utf-8-sig"))
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidRequestError([FieldFault("job", f"must be UTF-8; {error}")]) from error
+        raise InvalidRequestError([FieldFault(field, f"must be UTF-8; {error}")]) from error

@@ -86,6 +86,7 @@ def convolutional() -> keras.Model:
 def sequence() -> keras.Model:
     return dense(
         layers.Embedding(5, 4, mask_zero=True, name="first"),
+        layers.BatchNormalization(momentum=0.7, name="norm"),
         layers.LSTM(5, return_sequences=True, name="second"),
         shape=(4,),
         dtype="int32",

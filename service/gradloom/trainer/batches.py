@@ -140,11 +140,9 @@ def run_on_shares(
 ) -> tuple[Any, ...]:
     """Calls `replica_step` on every replica with its share of a global batch or, with `whole`, of a part of one.
 
-    Returns what each gives.
-
-    Runs in cross-replica context. A replica without rows is called all the same, since all must meet in the all-reduce.
-    With `stand_in` it gets the batch's first row to run on, and 0 as their number: some layers (an LSTM) fail on no
-    rows. Without, it gets no rows: statistics that are taken over all replicas may not see a row twice.
+    Runs in cross-replica context; returns what each gives. A replica without rows is called all the same, since all
+    must meet in the all-reduce. With `stand_in` it gets the batch's first row to run on, and 0 as their number: some
+    layers (an LSTM) fail on no rows.
     """
     rows_here = batch.features.shape[0]
     offset, total, parts, counts = whole or Whole(0, rows_here, 1, None)

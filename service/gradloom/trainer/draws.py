@@ -135,27 +135,27 @@ class _Sharing(_Pass):
     def __init__(self, layers: dict[int, str], kind: Callable[[Key], Kind], share: Share):
         super().__init__(layers)
         self._kind = kind
-        self._share = share
+        self.share = share
 
     def draw(self, name: str, original: Callable[..., Any], arguments: Arguments) -> Any:
         """Draws what is the share's."""
         if _draws_nothing(name, arguments):
             return original(**arguments)
         kind, shape = self._kind(self.key(arguments.get("seed"))), _shape(name, arguments)
-        if kind is Kind.ROWS and shape and shape[0] == self._share.examples.features.shape[0]:
+        if kind is Kind.ROWS and shape and shape[0] == self.share.examples.features.shape[0]:
             return self._rows_of_all(name, original, arguments, shape)
         if kind is Kind.SAME:
             return original(**arguments)
         seed = draw_seed(arguments["seed"])
-        own = tf.constant([self._share.begin * SEED_STRIDE, 0], seed.dtype)
+        own = tf.constant([self.share.begin * SEED_STRIDE, 0], seed.dtype)
         return original(**{**arguments, "seed": _Drawn(seed + own)})
 
     def _rows_of_all(
         self, name: str, original: Callable[..., Any], arguments: Arguments, shape: tuple[int, ...]
     ) -> Any:
         # A row that only stands in may lie behind the last one.
-        begin = min(self._share.begin, self._share.total - shape[0])
-        all_rows = (self._share.total, *shape[1:])
+        begin = min(self.share.begin, self.share.total - shape[0])
+        all_rows = (self.share.total, *shape[1:])
         if name == "dropout":
             ones = tf.ones(all_rows, arguments["inputs"].dtype)
             kept = original(ones, arguments["rate"], seed=arguments["seed"])
@@ -215,6 +215,12 @@ def _active(one: _Pass) -> Iterator[None]:
         yield
     finally:
         _state.active = before
+
+
+def share_in_work() -> Share | None:
+    """The share that a pass in this thread computes; None where it is a whole batch."""
+    active = getattr(_state, "active", None)
+    return active.share if isinstance(active, _Sharing) else None
 
 
 def _replaced(name: str, original: Callable[..., Any]) -> Callable[..., Any]:

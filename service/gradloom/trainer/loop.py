@@ -103,7 +103,7 @@ class Training:
             EvaluationStep(self._objective, self._tally),
             self._train,
             self._interrupt,
-            stand_in=not self.synchronized_layers and not sums_over_replicas(model),
+            stand_in=not sums_over_replicas(model),
             micro_batches=micro_batches,
         )
         self._live = LiveProgress()

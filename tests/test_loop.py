@@ -156,7 +156,7 @@ def test_a_request_to_stop_ends_the_epoch_between_two_steps():
     assert ended[0] - asked < 1.0
     assert 2_000 <= training.snapshot().global_step < 100_000
     with pytest.raises(StopRequested):
-        training.evaluate(examples(16))
+        training.evaluate(examples(16), "test_")
 
 
 def test_shares_hold_every_row_once_and_differ_by_one_at_most():
@@ -166,3 +166,33 @@ def test_shares_hold_every_row_once_and_differ_by_one_at_most():
             assert [row for begin, end in bounds for row in range(begin, end)] == list(range(rows))
             sizes = [end - begin for begin, end in bounds]
             assert max(sizes) - min(sizes) <= 1
+
+
+def test_epochs_of_any_length_go_on_where_the_pass_before_ended():
+    arrays = examples(29)
+    passes, shorter = build(arrays, dropout=0.3), build(arrays, dropout=0.3, steps_per_epoch=3)
+    for epoch in (1, 2, 3):
+        passes.run_epoch(epoch)
+    for epoch in (1, 2, 3, 4):
+        shorter.run_epoch(epoch)
+    assert passes.snapshot().global_step == shorter.snapshot().global_step == 12
+    assert passes.snapshot().examples == shorter.snapshot().examples == 3 * 29
+    for expected, found in zip(passes.model.get_weights(), shorter.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, found)
+
+
+def test_the_scalars_of_an_epoch_are_means_over_its_own_steps():
+    arrays = examples(29)
+    training = build(arrays, rate=0.0, steps_per_epoch=3)
+    loss, accuracy = mean_loss_and_accuracy(training.model, arrays)
+    parts = [training.run_epoch(epoch) for epoch in (1, 2, 3, 4)]
+    counts = [24, 21, 21, 21]
+    for name, expected in (("loss", loss), ("accuracy", accuracy)):
+        mean = sum(count * part[name] for count, part in zip(counts, parts, strict=True)) / (3 * 29)
+        assert mean == pytest.approx(expected, rel=1e-5)
+
+
+def test_epochs_are_trained_one_after_the_other():
+    training = build(examples(8))
+    with pytest.raises(ValueError, match="epoch 1 is the one in work, not 2"):
+        training.run_epoch(2)

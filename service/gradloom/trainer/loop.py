@@ -14,15 +14,16 @@ Meanwhile any other thread may call `training.snapshot()` and `training.request_
 `evaluate` with `StopRequested` between two steps, within a few milliseconds unless something is being traced. The
 current weights are the model's.
 
-Steps run in the graph, as many as there are until the epoch's end, `steps_per_loop` or somebody's look; whole data sets
-in memory are sampled in the graph. Data order follows from (seed, epoch) alone.
+Steps run in the graph, as many as there are until the epoch's end, `steps_per_loop` or somebody's interrupt; whole data
+sets in memory are sampled in the graph. Data order follows from (seed, pass over the data) alone; a pass goes on across
+epochs that are shorter or longer. `state` and `restore` carry a training over to another process between any two steps.
 """
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import keras
 import numpy as np
@@ -40,9 +41,12 @@ from gradloom.trainer.normalization import synchronize_batch_normalization
 from gradloom.trainer.own_state import OwnMetrics, sums_over_replicas
 from gradloom.trainer.precision import LossScale
 from gradloom.trainer.program import Program
+from gradloom.trainer.saved_state import Place, SavedVariables, State
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
 from gradloom.trainer.targets import Target, loss_names, metric_names
 from gradloom.v1 import spec_pb2
+
+VALIDATION_PREFIX: Final = "val_"
 
 
 class Training:
@@ -51,7 +55,8 @@ class Training:
     Attributes:
         model: Holds the current weights.
         groups: All of them, frozen ones too.
-        steps_per_epoch: Updates of an epoch, the last, smaller batch included.
+        steps_per_epoch: Updates of an epoch; those of one pass over the data, unless the spec says otherwise.
+        place: Where in the work it is, between two steps.
         loss_scale: What the loss is scaled with, in float16.
         synchronized_layers: Paths of the BatchNormalization layers that were made synchronized.
         replica_dependent_layers: Paths of the layers whose random numbers depend on the number of replicas.
@@ -71,10 +76,11 @@ class Training:
     ):
         self.model = model
         self.groups = tuple(groups)
+        self._strategy = strategy
         self._seed = options.seed
         self._train = Batches(train, options.global_batch_size)
         self._validation = None if validation is None else Batches(validation, options.global_batch_size)
-        self.steps_per_epoch = self._train.steps
+        self.steps_per_epoch = options.steps_per_epoch if options.HasField("steps_per_epoch") else self._train.steps
         self._steps_per_loop = options.steps_per_loop if options.HasField("steps_per_loop") else self.steps_per_epoch
 
         replicas = strategy.num_replicas_in_sync
@@ -106,8 +112,13 @@ class Training:
             stand_in=not sums_over_replicas(model),
             micro_batches=micro_batches,
         )
+        self.place = Place()
         self._live = LiveProgress()
         self._training_since: float | None = None
+        self._order: tuple[int, tf.Tensor] | None = None
+        self._save: Callable[[], None] = lambda: None
+        self._save_every_steps: int | None = None
+        self._saved_step = 0
 
     @classmethod
     def build(
@@ -154,61 +165,154 @@ class Training:
         return examples._replace(features=tf.cast(examples.features, self.model.inputs[0].dtype))
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Trains one epoch, counted from 1, and evaluates the validation data, if any.
+        """Trains what is left of the epoch in work and evaluates the validation data, if any.
 
         Returns the means over the epoch, such as `loss`, and those of the validation, such as `val_loss`.
+
+        Args:
+            epoch: The one in work, from 1; they are trained one after the other.
 
         Raises:
             StopRequested: As asked.
             NotFiniteError: The loss or a gradient was not finite in a step, which was the last one.
         """
-        self._live = replace(self._live, epoch=epoch)
-        self._step = self._step_of(epoch)
-        self._tally.reset()
-        self._training_since = time.monotonic()
-        try:
-            self._train_epoch(epoch)
-        finally:
-            self._live = replace(self._live, training_seconds=self._training_seconds())
-            self._training_since = None
-        scalars = self._tally.scalars(self._train.count)
-        self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
+        if epoch != self.place.epoch:
+            raise ValueError(f"epoch {self.place.epoch} is the one in work, not {epoch}")
+        self._show(epoch=epoch)
+        if not self.place.evaluation:
+            scalars = self._train_epoch(epoch)
+            self._show(scalars=scalars)
+            self.place = replace(self.place, scalars=scalars)
+        scalars = dict(self.place.scalars)
         if self._validation is not None:
-            with averages_in_place(self.groups):
-                scalars |= self._evaluate(self._validation, "val_")
-            self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
+            scalars |= self._evaluate(self._validation, VALIDATION_PREFIX)
+            self._show(scalars=scalars)
+        self.place = Place(epoch + 1)
         return scalars
 
-    def _train_epoch(self, epoch: int) -> None:
-        order = permutation(self._train.count, self._seed, tf.constant(epoch))
-        position = 0
-        while position < self._train.full:
-            # The last step of an epoch is looked at, so that a short job is not left without numbers; so is the very
-            # first one.
-            last_full = self._train.full - 1
-            wanted = self._interrupt.check()
-            look = wanted or self._live.first_step_time is None or position == last_full
-            end = position + 1 if look else min(position + self._steps_per_loop, last_full)
-            position = self._advance(order, position, end, look)
-        if self._train.rest:
-            self._interrupt.check()
-            weights = self._weights()
-            self._program.train_rest(self._step, order)
-            self._look(weights, position + 1)
+    def _train_epoch(self, epoch: int) -> dict[str, float]:
+        """Trains what is left of an epoch; returns the means over all of it."""
+        begin, end = (epoch - 1) * self.steps_per_epoch, epoch * self.steps_per_epoch
+        self._step = self._step_of(epoch)
+        if self.global_step == begin:
+            self._tally.reset()
+        self._training_since = time.monotonic()
+        try:
+            while (step := self.global_step) < end:
+                # The last step of an epoch is looked at, so that a short job is not left without numbers; so is the
+                # very first one.
+                wanted = self._pause()
+                look = wanted or self._live.first_step_time is None or step == end - 1
+                weights = self._weights() if look else None
+                self._advance(step, step + 1 if look else end - 1, look)
+                if weights is not None and self.global_step > step:
+                    self._look(weights, begin)
+        finally:
+            self._show(training_seconds=self._training_seconds())
+            self._training_since = None
+        return self._tally.scalars(self._examples(end) - self._examples(begin))
 
-    def _advance(self, order: tf.Tensor, position: int, end: int, look: bool) -> int:
-        weights = self._weights() if look else None
-        reached = self._program.train(self._step, order, position, end, look)
-        if weights is not None and reached > position:
-            self._look(weights, reached)
-        return reached
+    def _advance(self, step: int, end: int, look: bool) -> None:
+        """Trains from `step` towards `end`, as far as goes at once: the batches of one pass have one size and order."""
+        number, position = divmod(step, self._train.steps)
+        order = self._order_of(number)
+        if position == self._train.full:
+            self._program.train_rest(self._step, order)
+            return
+        ends = [end, step + self._steps_per_loop, step - position + self._train.full]
+        if self._save_every_steps is not None:
+            ends.append(step - step % self._save_every_steps + self._save_every_steps)
+        self._program.train(self._step, order, position, position + min(ends) - step, look)
+
+    def _order_of(self, number: int) -> tf.Tensor:
+        """The order of the examples in a pass, counted from 0."""
+        if self._order is None or self._order[0] != number:
+            self._order = number, permutation(self._train.count, self._seed, tf.constant(number + 1))
+        return self._order[1]
+
+    def _pause(self) -> bool:
+        """Between two steps: ends as asked, saves when it is time to, and returns whether a look is wanted."""
+        wanted = self._interrupt.check()
+        step, every = self.global_step, self._save_every_steps
+        due = every is not None and step > self._saved_step and step % every == 0
+        if wanted.checkpoint or due:
+            self._saved_step = step
+            self._save()
+        return wanted.look
+
+    def save_with(self, save: Callable[[], None], every_steps: int | None) -> None:
+        """From now on calls `save`, which may ask for `state`, every so many steps and when one was asked for."""
+        self._save, self._save_every_steps = save, every_steps
+
+    def request_checkpoint(self) -> None:
+        """Has a checkpoint saved between two steps, within a few milliseconds; from any thread."""
+        self._interrupt.request_checkpoint()
+
+    def state(self) -> State:
+        """A copy of all state, between two steps."""
+        arrays = self._variables().read()
+        return State(arrays, self.place, dict(self._live.scalars), self.global_step, self._averaged())
+
+    def restore(self, arrays: Mapping[str, np.ndarray], place: Place, scalars: Mapping[str, float]) -> None:
+        """Goes on where `state` was taken.
+
+        Raises:
+            ForeignCheckpoint: The arrays are not those of this training's variables; nothing was changed.
+        """
+        self._variables().restore(arrays)
+        self.place = place
+        self._saved_step = self.global_step
+        self._show(epoch=place.epoch, scalars=scalars)
+
+    def restore_weights(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Puts the model and its groups back to where a state was taken; steps and scalars stay as they are."""
+        self._variables().restore(arrays, ("model/", "group/"))
+
+    def _variables(self) -> SavedVariables:
+        found: dict[str, Any] = dict(self._model_variables())
+        for group in self.groups:
+            found |= {f"group/{group.name}/{key}": variable for key, variable in group.saved_variables().items()}
+        found |= {f"tally/{key}": variable for key, variable in self._tally.saved_variables().items()}
+        if self.loss_scale is not None:
+            found |= {f"loss_scale/{key}": variable for key, variable in self.loss_scale.saved_variables().items()}
+        return SavedVariables(self._strategy, found | {"global_step": self._program.global_step})
+
+    def _averaged(self) -> dict[str, dict[str, float]]:
+        """The averages that would be exported, by the key of the weight whose place they take: factors by key."""
+        keys = {id(variable): key for key, variable in self._model_variables().items()}
+        averaged = {}
+        for group in self.groups:
+            sums = group.averages_as_saved()
+            for variable, terms in zip(group.variables if sums else (), sums, strict=True):
+                key = keys[id(variable)]
+                averaged[key] = {f"group/{group.name}/{term}" if term else key: terms[term] for term in terms}
+        return averaged
+
+    def _model_variables(self) -> dict[str, keras.Variable]:
+        return {f"model/{index}/{path}": v for index, (path, v) in enumerate(models.variable_paths(self.model))}
+
+    @property
+    def global_step(self) -> int:
+        """Updates so far, over all epochs; from any thread."""
+        return int(self._program.global_step)
+
+    def _examples(self, step: int) -> int:
+        """Training examples of the first `step` updates."""
+        passes, within = divmod(step, self._train.steps)
+        return passes * self._train.count + self._train.examples_before(within)
+
+    def _show(self, **changes: Any) -> None:
+        """Changes what `snapshot` finds; new scalars join those that are there."""
+        if "scalars" in changes:
+            changes["scalars"] = {**self._live.scalars, **changes["scalars"]}
+        self._live = replace(self._live, **changes)
 
     def _weights(self) -> list[list[tf.Tensor]]:
         """The trained variables by group. An update in the graph leaves a value alone that is still held here."""
         return [[tf.convert_to_tensor(variable) for variable in group.variables] for group in self._step.groups]
 
-    def _look(self, before: Sequence[Sequence[tf.Tensor]], steps: int) -> None:
-        """Puts the results so far, and what the step since `before` did, where `snapshot` finds them."""
+    def _look(self, before: Sequence[Sequence[tf.Tensor]], begin: int) -> None:
+        """Puts the results since step `begin`, and what the step since `before` did, where `snapshot` finds them."""
         norms = self._step.gradient_norms()
         groups = {}
         for group, old, new in zip(self._step.groups, before, self._weights(), strict=True):
@@ -219,48 +323,49 @@ class Training:
                 gradient_norm=norms[group.name],
                 update_ratio=math.sqrt(change / size) if size else None,
             )
-        scalars = self._tally.scalars(self._train.examples_before(steps))
-        self._live = replace(
-            self._live,
-            scalars={**self._live.scalars, **scalars},
-            groups=groups,
-            first_step_time=self._live.first_step_time or time.monotonic(),
-        )
+        scalars = self._tally.scalars(self._examples(self.global_step) - self._examples(begin))
+        first_step_time = self._live.first_step_time or time.monotonic()
+        self._show(scalars=scalars, groups=groups, first_step_time=first_step_time)
 
-    def evaluate(self, arrays: Arrays, prefix: str = "") -> dict[str, float]:
+    def evaluate(self, arrays: Arrays, prefix: str) -> dict[str, float]:
         """Returns the mean loss and the metrics over the examples, their names prefixed, without changing the model.
 
         Raises:
             StopRequested: As asked.
         """
-        with averages_in_place(self.groups):
-            scalars = self._evaluate(Batches(arrays, self._train.size), prefix)
-        self._live = replace(self._live, scalars={**self._live.scalars, **scalars})
+        scalars = self._evaluate(Batches(arrays, self._train.size), prefix)
+        self._show(scalars=scalars)
+        self.place = replace(self.place, evaluation="", batch=0)
         return scalars
 
     def _evaluate(self, batches: Batches, prefix: str) -> dict[str, float]:
-        self._live = replace(self._live, evaluating=True)
-        self._tally.reset()
+        """Evaluates what is left of an evaluation that is in work, or all of it."""
+        if self.place.evaluation != prefix:
+            self._tally.reset()
+            self.place = replace(self.place, evaluation=prefix, batch=0)
+        self._show(evaluating=True)
         try:
-            for begin, end, rows in ((0, batches.full, batches.size), (batches.full, batches.steps, batches.rest)):
-                position = begin
-                while position < end:
-                    self._interrupt.check()
-                    position = self._program.evaluate(batches, rows, position, end)
+            while (batch := self.place.batch) < batches.steps:
+                self._pause()
+                full = batch < batches.full
+                rows, end = (batches.size, batches.full) if full else (batches.rest, batches.steps)
+                # A checkpoint, which may come before the next batch, holds the weights that are trained.
+                with averages_in_place(self.groups):
+                    reached = self._program.evaluate(batches, rows, batch, end)
+                self.place = replace(self.place, batch=reached)
         finally:
-            self._live = replace(self._live, evaluating=False)
+            self._show(evaluating=False)
         return {prefix + name: value for name, value in self._tally.scalars(batches.count).items()}
 
     def snapshot(self) -> LiveProgress:
         """What can be seen now, from any thread; asks the loop for a look, whose results the next snapshot holds."""
         live = self._live
         self._interrupt.request_look()
-        step = int(self._program.global_step)
-        epochs, within = divmod(step, self.steps_per_epoch)
+        step = self.global_step
         return replace(
             live,
             global_step=step,
-            examples=epochs * self._train.count + self._train.examples_before(within),
+            examples=self._examples(step),
             training_seconds=self._training_seconds(),
         )
 

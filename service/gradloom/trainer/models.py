@@ -22,7 +22,6 @@ from gradloom.v1 import spec_pb2
 
 __all__ = [
     "build_component",
-    "build_layer",
     "build_learning_rate",
     "build_model",
     "build_optimizer",
@@ -95,7 +94,7 @@ def _model_from_layers(model: spec_pb2.ModelSpec, data_roots: tuple[str, ...]) -
     for position, layer in enumerate(model.layers):
         field = child("spec.model.layers", position)
         try:
-            layers.append(build_layer(layer, field, data_roots))
+            layers.append(_build_layer(layer, field, data_roots))
         except InvalidRequestError as error:
             faults.extend(error.faults)
     faults.raise_any()
@@ -121,8 +120,7 @@ def _is_input(layer: spec_pb2.LayerSpec) -> bool:
     return layer.type in ("Input", "InputLayer")
 
 
-def build_layer(layer: spec_pb2.LayerSpec, field: str, data_roots: tuple[str, ...]) -> Any:
-    """One layer, fed by nothing yet, or the tensor of an Input."""
+def _build_layer(layer: spec_pb2.LayerSpec, field: str, data_roots: tuple[str, ...]) -> Any:
     entry = resolve("layer", layer.type, child(field, "type"))
     config = struct_to_config(layer.config, entry)
     config["name"] = layer.name

@@ -7,7 +7,7 @@ have fewer rows than the others, or none.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -62,6 +62,14 @@ class Tally:
         self._loss_sums.assign(tf.zeros_like(self._loss_sums))
         for metric in self.metrics:
             metric.reset_state()
+
+    def saved_variables(self) -> dict[str, Any]:
+        """All state, by a stable key."""
+        saved: dict[str, Any] = {"loss_sums": self._loss_sums}
+        for index, metric in enumerate(self.metrics):
+            for position, variable in enumerate(metric.variables):
+                saved[f"metric/{index} {metric.name}/{position} {variable.name}"] = variable
+        return saved
 
     def scalars(self, examples: int) -> dict[str, float]:
         """The mean losses and every metric of the `examples` counted so far, by name; runs in cross-replica context."""

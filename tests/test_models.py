@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from gradloom import components, documents
+from gradloom.catalogue import Catalogue
 from gradloom.errors import InvalidRequestError
 from gradloom.spec import assign_groups, with_defaults
 from gradloom.trainer import models
@@ -31,25 +32,34 @@ def faults_in(path: str, value: Any) -> dict[str, str]:
     return {fault.field: fault.description for fault in caught.value.faults}
 
 
+def feature_shape(spec: spec_pb2.JobSpec) -> tuple[int, ...]:
+    entry = Catalogue.load().get("dataset", spec.data.train.builtin.name)
+    assert entry is not None
+    assert entry.dataset is not None
+    return entry.dataset.feature_shape
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_builds_and_every_variable_has_its_group(path: Path) -> None:
     spec = with_defaults(documents.read_job(path.read_text()).spec, seed=1)
-    model = models.build_model(spec)
+    model = models.build_model(spec, (), lambda: feature_shape(spec))
     assert model.name == spec.model.name
     trainable = [name for name, variable in models.variable_paths(model) if variable.trainable]
     assert set(assign_groups(trainable, spec.variable_groups).values()) == {
         group.name for group in spec.variable_groups
     }
     (target,) = models.build_targets(spec)
-    assert target.loss.name == "sparse_categorical_crossentropy"
-    assert [metric.name for metric in target.metrics] == ["accuracy"]
+    assert target.loss.name in ("sparse_categorical_crossentropy", "binary_crossentropy", "huber", "poisson", "cauchy")
+    assert [metric.name for metric in target.metrics] == [metric.name for metric in spec.metrics]
     for group in spec.variable_groups:
         optimizer = models.build_optimizer(group, "it")
         wanted = group.optimizer.config.fields["learning_rate"].number_value
         assert float(optimizer.learning_rate) == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in EXAMPLES if "builder:" not in path.read_text()], ids=lambda path: path.stem
+)
 def test_a_model_built_from_its_own_json_is_the_same_model(path: Path) -> None:
     job = documents.read_job(path.read_text())
     first = models.build_model(job.spec)
@@ -137,6 +147,17 @@ def test_our_own_objects_are_found_by_their_names_within_a_layer() -> None:
         assert layer.kernel_regularizer.factor == 0.5
         assert isinstance(layer.kernel_initializer, components.GlorotNormal)
         assert isinstance(layer.bias_constraint, components.NonNegative)
+
+
+def test_a_loss_may_be_a_plain_function() -> None:
+    job = changed("spec.loss", {"type": "gradloom>cauchy", "name": "robust"})
+    assert faults_of(job) == []
+    (target,) = models.build_targets(job.spec)
+    labels, outputs = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 4.0], [0.0, 4.0]])
+    expected = np.log1p((labels - outputs) ** 2 / 2).mean()
+    assert target.loss.name == "robust"
+    assert float(target.loss(labels, outputs)) == pytest.approx(expected, rel=1e-6)
+    assert models.build_targets(changed("spec.loss", {"type": "gradloom>cauchy"}).spec)[0].loss.name == "cauchy"
 
 
 def test_paths_start_with_the_models_own_layer_however_it_was_made() -> None:

@@ -112,6 +112,17 @@ def datasets() -> Iterator[Row]:
         yield code(entry.type), f"[{shape}] {data.feature_dtype}", labels, *sizes, entry.doc
 
 
+def components() -> Iterator[Row]:
+    """The components of our own."""
+    yield "type", "kind", "`config`", "what it is"
+    for entry in Catalogue.load().entries():
+        if entry.origin.startswith("gradloom."):
+            # A type in a table must not end it, and what every layer or model takes says nothing of this one.
+            inherited = ("name", "trainable", "dtype", "activity_regularizer")
+            keys = ", ".join(code(each.name) for each in entry.parameters if each.name not in inherited)
+            yield code(entry.type), entry.kind.replace("_", " "), keys, entry.doc
+
+
 def settings() -> Iterator[Row]:
     """The settings of a server."""
     yield "flag", "variable", "default", "what it says"
@@ -196,6 +207,7 @@ def message_tables() -> dict[str, Callable[[], Iterator[Row]]]:
 
 MESSAGES: Final = message_tables()
 TABLES: Final[dict[str, Callable[[], Iterator[Row]]]] = {
+    "components": components,
     "datasets": datasets,
     "settings": settings,
     "commands": commands,

@@ -14,6 +14,9 @@ class MultiLayer(keras.layers.Layer):
     A spec names the outputs `name`, `name:1` and `name:2`. The ratio is 0 where the second input is.
     """
 
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+
     def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
         """Refuses anything but two inputs of one shape."""
         if not isinstance(input_shape[0], tuple | list) or len(input_shape) != 2:

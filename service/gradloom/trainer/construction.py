@@ -20,6 +20,7 @@ from gradloom.spec.paths import resolve_within
 from gradloom.spec.user_code import hint_for
 from gradloom.trainer import user_code
 from gradloom.trainer.library_messages import on_one_line
+from gradloom.trainer.plain_loss import PlainLoss
 from gradloom.v1 import spec_pb2
 
 _NO_CONSTRUCTOR_NAME: Final = frozenset(
@@ -36,6 +37,8 @@ def build_component(kind: str, component: spec_pb2.Component, field: str, data_r
     """
     entry = resolve(kind, component.type, child(field, "type"))
     config = struct_to_config(component.config, entry)
+    if kind == "loss" and _is_function(entry):
+        return PlainLoss(construct(entry, config, field), component.name)
     if component.name and kind not in _NO_CONSTRUCTOR_NAME:
         config["name"] = component.name
     return construct(entry, config, field, data_roots)
@@ -70,7 +73,7 @@ def construct(entry: Entry, config: Mapping[str, Any], field: str, data_roots: t
             continue
         arguments[key] = _argument(value, parameter, child(config_field, key), data_roots)
     found = _found(entry)
-    if entry.kind in _MAY_BE_FUNCTIONS and not inspect.isclass(found):
+    if _is_function(entry):
         return found
     with refusing(field):
         return found(**arguments)
@@ -146,6 +149,10 @@ def _found(entry: Entry) -> Any:
     for name in path:
         found = getattr(found, name)
     return found
+
+
+def _is_function(entry: Entry) -> bool:
+    return entry.kind in _MAY_BE_FUNCTIONS and not inspect.isclass(_found(entry))
 
 
 def refusal(field: str, description: str) -> InvalidRequestError:

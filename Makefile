@@ -1,6 +1,6 @@
 # Every target sets up what it needs first, and says what it installs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: run test check lint types imports bench setup proto catalogue reference lock format clean help
+.PHONY: run test check lint types imports bench exact setup proto catalogue reference lock format clean help
 BIN := .venv/bin
 
 run: setup  ## train the Fashion-MNIST example through the service, end to end, on this machine
@@ -27,6 +27,9 @@ bench: setup  ## measure training speed against Keras and a hand-written loop, a
 	@tools/dataset
 	@status=0; for bench in training_speed service_cost; do \
 	  $(BIN)/python -m tests.bench.$$bench || status=1; done; exit $$status
+
+exact: setup  ## hold every optimizer with every option of groups to the same weights on 1, 2 and 4 replicas (half an hour)
+	$(BIN)/python -m tests.exactness
 
 setup: .venv/.ready  ## make .venv from requirements.lock
 

@@ -113,19 +113,6 @@ def several_groups(model: keras.Model) -> tuple[Group, ...]:
     )
 
 
-def adaptive_groups(model: keras.Model) -> tuple[Group, ...]:
-    optimizers = {
-        "first": keras.optimizers.RMSprop(0.01, momentum=0.5),
-        "second": keras.optimizers.Adagrad(0.01),
-        "third": keras.optimizers.Lamb(0.01),
-        "last": keras.optimizers.Muon(0.01),
-    }
-    return tuple(
-        Group(name, tuple(model.get_layer(name).trainable_variables), optimizer, clip_norm=0.1)
-        for name, optimizer in optimizers.items()
-    )
-
-
 def sgd() -> keras.optimizers.Optimizer:
     return keras.optimizers.SGD(0.1, momentum=0.9)
 
@@ -161,7 +148,6 @@ TRIALS: dict[str, dict[str, Any]] = {
     "batch normalization": {"model": normalized, "groups": one_group(sgd), "data": FEW, "validation": UNEVEN},
     "convolution of bytes": {"model": convolutional, "groups": one_group(adam), "data": IMAGES},
     "masked sequence": {"model": sequence, "groups": one_group(adam), "data": WORDS},
-    "adaptive optimizers": {"model": regularized, "groups": adaptive_groups, "data": UNEVEN, "replicas": (1, 2)},
 }
 
 
@@ -227,7 +213,7 @@ def main() -> None:
         for name, trial in TRIALS.items():
             if replicas not in trial.get("replicas", (1, 4)):
                 continue
-            for parts in trial.get("micro_batches", (1,)):
+            for parts in trial.get("micro_batches", (1,)) if replicas > 1 else (1,):
                 setting = f"{name}/{replicas}" if parts == 1 else f"{name}/{replicas} in {parts} micro-batches"
                 results = train(trial, strategy.make_strategy(strategy.CPU, replicas), parts)
                 found |= {f"{setting}/{what}": value for what, value in results.items()}

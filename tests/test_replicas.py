@@ -26,7 +26,6 @@ def found(tmp_path_factory):
     "trial",
     [
         "groups with every option",
-        "adaptive optimizers",
         "replicas without rows",
         "loss summed over the batch",
         "ignored class",

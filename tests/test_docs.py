@@ -12,7 +12,8 @@ from gradloom.client.group import ExitCode
 from gradloom.documents import read_job
 from gradloom.errors import InvalidRequestError
 from gradloom.settings import TABLE
-from gradloom.spec import OwnedDevices, check_job
+from gradloom.spec import OwnedDevices, check_job, with_defaults
+from gradloom.v1 import spec_pb2
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -67,10 +68,8 @@ def test_every_setting_command_and_target_that_a_document_names_exists(document:
     assert set(re.findall(r"(?:^\$ |`)make ([a-z]+)", text, flags=re.M)) <= targets
 
 
-def job_file() -> str:
-    """The job file of the README."""
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
-    return text
+JOB_FILES = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
+"""Those of the README; the first is the one that its refusal is about."""
 
 
 def faults(text: str) -> str:
@@ -79,10 +78,22 @@ def faults(text: str) -> str:
     return str(InvalidRequestError(check_job(read_job(text), Catalogue.load(), [], owned)))
 
 
-def test_the_job_file_of_the_readme_is_accepted() -> None:
-    assert faults(job_file()).startswith("0 faults")
+@pytest.mark.parametrize("text", JOB_FILES, ids=lambda text: read_job(text).display_name)
+def test_a_job_file_of_the_readme_is_accepted(text: str) -> None:
+    assert faults(text).startswith("0 faults")
 
 
 def test_the_refusal_of_the_readme_is_what_a_user_is_told() -> None:
-    wrong = job_file().replace("Dense, name: hidden", "Dens, name: hidden").replace("epochs: 5", "epochs: 0")
+    wrong = JOB_FILES[0].replace("Dense, name: hidden", "Dens, name: hidden").replace("epochs: 5", "epochs: 0")
     assert f"refused: {faults(wrong)}" in README
+
+
+def test_the_readme_s_defaults_of_training_are_those_that_are_filled_in() -> None:
+    training = with_defaults(read_job(JOB_FILES[0]).spec, seed=1).training
+    table = dict(re.findall(r"^\| `(\w+).*?` \| (.*?) \|", README, flags=re.M))
+    seconds, kept = training.checkpoint.every_seconds, training.checkpoint.keep
+    assert table["checkpoint"] == f"every {seconds:g} s, the newest {kept} and the best"
+    assert table["precision"] == f"`{spec_pb2.TrainingSpec.Precision.Name(training.precision)}`"
+    assert table["jit_compile"] == f"`{spec_pb2.TrainingSpec.JitCompile.Name(training.jit_compile)}`"
+    assert table["step_timeout_seconds"] == f"{training.step_timeout_seconds:g}"
+    assert (table["early_stopping"], training.HasField("early_stopping")) == ("none", False)

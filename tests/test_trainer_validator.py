@@ -97,3 +97,17 @@ def test_initial_weights_that_match_nothing_are_told_with_the_other_faults(spec,
     told = faults(answer)
     assert "hidden/kernel, which is not there" in told.pop("spec.model.initial_weights.match[1]")
     assert all(field.startswith("spec.loss") for field in told)
+
+
+def test_source_that_comes_with_a_spec_never_runs_here_and_the_rest_is_checked(spec, tmp_path):
+    spec.user_code.source = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
+    spec.model.layers[1].type = "mine>Flatten"
+    answer, _ = ask(spec)
+    resolved = spec_pb2.ResolvedSpec.FromString(base64.b64decode(answer["resolved_spec"]))
+    assert (resolved.data[0].examples, len(resolved.variables)) == (300, 0)
+    spec.model.layers[2].config["units"] = -3
+    spec.variable_groups[1].optimizer.config["momentum"] = 7.5
+    told = faults(ask(spec)[0])
+    assert any(field.startswith("spec.model.layers[2]") for field in told)
+    assert any(field.startswith("spec.variable_groups[1].optimizer") for field in told)
+    assert not (tmp_path / "ran").exists()

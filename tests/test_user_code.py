@@ -1,6 +1,8 @@
 """User code before it runs: who may send it, what is told without running it, and what it changes in the checks."""
 
 import copy
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,17 @@ async def test_a_server_answers_a_hostile_source_and_goes_on(tmp_path: Path) -> 
         job.spec.user_code.source = SOURCE
         created = await api.stub.CreateJob(service_pb2.CreateJobRequest(job=job))
         assert created.spec.user_code.source == SOURCE
+
+
+async def test_a_validation_says_what_it_could_not_check(tmp_path: Path) -> None:
+    answer = json.dumps({"resolved_spec": ""})
+    command = (sys.executable, "-c", f"import sys; sys.stdin.read(); print({answer!r})")
+    async with api_server(tmp_path, validator=command, allows_user_code=True) as api:
+        job = digits_job()
+        request = service_pb2.CreateJobRequest(job=job, validate_only=True)
+        assert (await api.stub.CreateJob(request)).state_message == ""
+        request.job.spec.user_code.source = SOURCE
+        assert "which group gets which variable" in (await api.stub.CreateJob(request)).state_message
 
 
 @pytest.fixture(autouse=True)

@@ -43,8 +43,8 @@ def serve_command() -> click.Command:
             )
             for setting in TABLE
         ],
-        help="Run the server until SIGTERM or SIGINT, then drain: running jobs go back to the queue. "
-        "A second signal hurries. Exit codes: 0 drained; 2 a setting is refused; 4 it cannot start.",
+        help="Run the server until SIGTERM or SIGINT, then drain: running jobs save a checkpoint and go back to the "
+        "queue. A second signal hurries. Exit codes: 0 drained; 2 a setting is refused; 4 it cannot start.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
 

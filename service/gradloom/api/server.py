@@ -71,7 +71,7 @@ async def serve(settings: Settings) -> None:
             async with _running(settings, lock) as server:
                 _say(settings, server.addresses)
                 await signals.stop.wait()
-                log.info("Draining: running jobs go back to the queue; a second signal hurries")
+                log.info("Draining: running jobs save a checkpoint and go back to the queue; a second signal hurries")
                 await server.drain(settings.drain_timeout, signals.hurry.is_set)
                 log.info("Drained")
                 signals.ignore()

@@ -26,6 +26,11 @@ M = TypeVar("M")
 MOST_PAGE_BYTES = 3 << 20
 """A page of whole specs is cut to fit a client's default limit of 4 MiB a message."""
 
+UNCHECKED = (
+    "Not checked, because user code runs in a job's trainer alone: what it registers, the model as a whole, and which "
+    "group gets which variable."
+)
+
 
 class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
     """Jobs, over one store."""
@@ -137,6 +142,8 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         job = job_pb2.Job(name=str(new.name), state=job_pb2.Job.QUEUED, resolved_spec=resolved, attempt_count=0)
         job.MergeFrom(new.job)
         job.create_time.FromDatetime(self._clock())
+        if job.spec.HasField("user_code"):
+            job.state_message = UNCHECKED
         return job
 
     def _refuse_taken(self, name: JobName) -> None:

@@ -77,7 +77,7 @@ jobs = Table(
     Column("gpus", Integer),
     Column("cpu_replicas", Integer),
     Column("max_attempts", Integer, nullable=False),
-    # Attempts started, and those of them that have ended by whether they count.
+    # Attempts started; those that ended and count; those that ended and do not, since the last one that advanced.
     Column("attempt_count", Integer, nullable=False),
     Column("counted_attempts", Integer, nullable=False),
     Column("uncounted_attempts", Integer, nullable=False),

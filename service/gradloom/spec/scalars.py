@@ -27,7 +27,7 @@ class Monitors:
     names: tuple[str, ...]
     has_validation: bool
     are_all: bool
-    """Whether no layer can have a metric of its own: then the spec tells every scalar."""
+    """Whether nothing in the model or among the metrics can have scalars of its own: the spec tells them all."""
 
     @classmethod
     def of(cls, spec: spec_pb2.JobSpec) -> "Monitors":
@@ -36,8 +36,8 @@ class Monitors:
         has_validation = spec.data.HasField("validation")
         if has_validation:
             names += tuple(f"val_{name}" for name in names)
-        # Keras's layers have none; the type of anybody else's class is written with its package before a `>`.
-        are_all = bool(spec.model.layers) and b">" not in spec.model.SerializeToString()
+        # Keras's own have none; the type of anybody else's class is written with its package before a `>`.
+        are_all = bool(spec.model.layers) and b">" not in spec.SerializeToString()
         return cls(names, has_validation, are_all)
 
     def check(self, message: Any, name: str, path: str, faults: Faults) -> None:

@@ -22,6 +22,7 @@ from gradloom.v1 import spec_pb2
 
 __all__ = [
     "build_component",
+    "build_layer",
     "build_learning_rate",
     "build_model",
     "build_optimizer",
@@ -94,7 +95,7 @@ def _model_from_layers(model: spec_pb2.ModelSpec, data_roots: tuple[str, ...]) -
     for position, layer in enumerate(model.layers):
         field = child("spec.model.layers", position)
         try:
-            layers.append(_build_layer(layer, field, data_roots))
+            layers.append(build_layer(layer, field, data_roots))
         except InvalidRequestError as error:
             faults.extend(error.faults)
     faults.raise_any()
@@ -120,7 +121,8 @@ def _is_input(layer: spec_pb2.LayerSpec) -> bool:
     return layer.type in ("Input", "InputLayer")
 
 
-def _build_layer(layer: spec_pb2.LayerSpec, field: str, data_roots: tuple[str, ...]) -> Any:
+def build_layer(layer: spec_pb2.LayerSpec, field: str, data_roots: tuple[str, ...]) -> Any:
+    """One layer, fed by nothing yet, or the tensor of an Input."""
     entry = resolve("layer", layer.type, child(field, "type"))
     config = struct_to_config(layer.config, entry)
     config["name"] = layer.name

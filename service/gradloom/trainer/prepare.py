@@ -1,20 +1,23 @@
 """From a spec to a training that can start: devices, data, model, groups, optimizers, and the record of it all."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import keras
+from google.protobuf.message import Message
 
 from gradloom.attempt.v1 import attempt_pb2
+from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.spec import assign_groups
-from gradloom.trainer import datasets, fitness, initial_weights, models, standby, strategy, user_code
+from gradloom.spec.user_code import REGISTERED
+from gradloom.trainer import datasets, fitness, initial_weights, installed, models, standby, strategy, user_code
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.loop import Training
-from gradloom.trainer.resolved import Resolution, resolve
+from gradloom.trainer.resolved import Resolution, resolve, resolve_data
 from gradloom.trainer.strategy import Threads
 from gradloom.v1 import spec_pb2
 
@@ -131,6 +134,52 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
     if weights is not None:
         resolved.initial_weights.CopyFrom(weights)
     return Prepared(resolved, model, training, sources)
+
+
+def rehearse_without_user_code(spec: spec_pb2.JobSpec, given: Given) -> spec_pb2.ResolvedSpec:
+    """What can be told of a spec whose source must not run here: its data, and each component that is not the source's.
+
+    Raises as `prepare`. The model as a whole and its variables remain untold.
+    """
+    installed.packages()
+    faults = Faults()
+    sources = {}
+    for name in ("train", "validation", "test"):
+        if spec.data.HasField(name):
+            with faults:
+                sources[name] = _load(getattr(spec.data, name), f"spec.data.{name}", given)
+    for index, layer in enumerate(spec.model.layers):
+        if not _needs_user_code(layer):
+            with faults:
+                models.build_layer(layer, f"spec.model.layers[{index}]", tuple(given.data_roots))
+    for kind, component, field_of_spec in _losses_and_metrics(spec):
+        if not _needs_user_code(component):
+            with faults:
+                models.build_component(kind, component, field_of_spec)
+    for index, group in enumerate(spec.variable_groups):
+        if not group.frozen and not _needs_user_code(group):
+            with faults:
+                models.build_optimizer(group, f"spec.variable_groups[{index}]")
+    faults.raise_any()
+    return resolve_data(spec, given.device_kind, given.replicas, sources)
+
+
+def _needs_user_code(message: Message) -> bool:
+    known = {entry.type for entry in Catalogue.load().entries()}
+    return any(name not in known for name in REGISTERED.findall(str(message)))
+
+
+def _losses_and_metrics(spec: spec_pb2.JobSpec) -> Iterator[tuple[str, spec_pb2.Component, str]]:
+    """Kind, component and field of each."""
+    owners: list[tuple[str, Any]] = [
+        ("spec", spec),
+        *((f"spec.outputs.{name}", output) for name, output in sorted(spec.outputs.items())),
+    ]
+    for path, owner in owners:
+        if owner.HasField("loss"):
+            yield "loss", owner.loss, f"{path}.loss"
+        for index, metric in enumerate(owner.metrics):
+            yield "metric", metric, f"{path}.metrics[{index}]"
 
 
 def _check_total_steps(epochs: int, steps_per_epoch: int) -> None:

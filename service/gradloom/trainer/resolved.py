@@ -77,6 +77,19 @@ def resolve(
     )
 
 
+def resolve_data(
+    spec: spec_pb2.JobSpec, device_kind: int, replicas: int, sources: Mapping[str, Arrays]
+) -> spec_pb2.ResolvedSpec:
+    """The record of what is known before there is a model."""
+    return spec_pb2.ResolvedSpec(
+        spec=spec,
+        data=[_data(name, arrays) for name, arrays in sources.items()],
+        device_kind=device_kind,  # type: ignore[arg-type]
+        replicas=replicas,
+        versions=versions() | installed.versions_for(spec),
+    )
+
+
 def versions() -> dict[str, str]:
     """Versions that can change the result."""
     return {

@@ -9,7 +9,8 @@ and writes one JSON document to stdout, exactly one of
     {"resolved_spec": base64 of a serialized gradloom.v1.ResolvedSpec}
     {"faults": [{"field": "spec....", "description": "..."}, ...]}
     {"error": {"exception_type": "...", "message": "..."}}          neither: not the spec's fault as far as can be told
-then exits 0. What libraries print goes to stderr. The caller bounds memory and time.
+then exits 0. Source that a job brings never runs here: its resolved spec holds the data alone. What libraries print
+goes to stderr. The caller bounds memory and time.
 """
 
 import base64
@@ -40,7 +41,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     from gradloom.spec import with_defaults
     from gradloom.trainer import outcome
     from gradloom.trainer.datasets import DataUnavailable
-    from gradloom.trainer.prepare import Given, prepare
+    from gradloom.trainer.prepare import Given, prepare, rehearse_without_user_code
 
     spec = with_defaults(spec_pb2.JobSpec.FromString(base64.b64decode(question["spec"])), seed=0)
     encoded = question.get("initial_weights")
@@ -52,7 +53,10 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         attempt_pb2.Checkpoint.FromString(base64.b64decode(encoded)) if encoded else None,
     )
     try:
-        prepared = prepare(spec, given, rehearsal=True)
+        if spec.HasField("user_code"):
+            resolved = rehearse_without_user_code(spec, given)
+        else:
+            resolved = prepare(spec, given, rehearsal=True).resolved
     except (InvalidRequestError, DataUnavailable) as error:
         return {"faults": [{"field": fault.field, "description": fault.description} for fault in error.faults]}
     except Exception as error:
@@ -60,4 +64,4 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         if finish.reason == job_pb2.Job.SPEC_REFUSED:
             return {"faults": [{"field": "spec", "description": finish.message}]}
         return {"error": {"exception_type": finish.error.exception_type, "message": finish.error.message}}
-    return {"resolved_spec": base64.b64encode(prepared.resolved.SerializeToString()).decode()}
+    return {"resolved_spec": base64.b64encode(resolved.SerializeToString()).decode()}

@@ -77,6 +77,7 @@ def test_a_type_that_the_catalogue_does_not_hold_is_refused(type: str) -> None:
         ("activation", "eval"),
         ("dtype", "mixed_float16"),
         ("dtype", {"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}),
+        ("dtype", {"class_name": "DTypePolicy", "config": {"name": ["float32"]}}),
         ("dtype", {"class_name": "QuantizedDTypePolicy", "config": {"mode": "int8"}}),
         ("units", {"class_name": "__numpy__", "config": {"value": [1], "dtype": "int32"}}),
         ("units", {"class_name": "__typespec__", "spec_name": "TensorSpec", "config": [[1], "float32"]}),

@@ -187,6 +187,11 @@ def test_a_layer_of_somebody_s_own_may_bring_a_metric_that_is_monitored() -> Non
     job.spec.model.layers.insert(2, changed("display_name", "x").spec.model.layers[1])
     job.spec.training.early_stopping.monitor = "reconstruction_error"
     assert faults_of(job) == []
+    # A transformation of gradients brings none.
+    transformations = [{"type": "gradloom>CentralizeGradient"}]
+    job = changed("spec.variable_groups.0.gradient_transformations", transformations)
+    job.spec.training.early_stopping.monitor = "reconstruction_error"
+    assert [fault.field for fault in faults_of(job)] == ["spec.training.early_stopping.monitor"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Floating-point types: a precision's dtype policy, and which types single layers may have beside it."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from gradloom.v1 import spec_pb2
 
@@ -15,9 +15,8 @@ POLICIES: Final[Mapping[int, str]] = {
 }
 """Keras's dtype policy of each precision."""
 
-_NOT_FLOATING: Final = frozenset(
-    {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "string"}
-)
+# A tuple: what a spec holds may be unhashable.
+_NOT_FLOATING: Final = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "string")
 
 
 def policy_of(training: spec_pb2.TrainingSpec) -> str:
@@ -25,16 +24,16 @@ def policy_of(training: spec_pb2.TrainingSpec) -> str:
     return POLICIES.get(training.precision, POLICIES[_Precision.FLOAT32])
 
 
-def dtype_rule(dtype: object, policy: str) -> str | None:
+def dtype_rule(dtype: Any, policy: str) -> str | None:
     """What is wrong with a layer's own dtype in a job of this policy; None when nothing is.
 
     A layer may compute in more than the others (the last one in float32 where they are mixed), not in less: its
     gradients would be lost, or its precision be another than the job says.
     """
-    wider = {"float64", "float32"} if policy != "float64" else {"float64"}
-    if dtype == policy or dtype in wider or dtype in _NOT_FLOATING:
+    allowed = {"float64": ("float64",), "float32": ("float32", "float64")}.get(policy, (policy, "float32", "float64"))
+    if dtype in allowed or dtype in _NOT_FLOATING:
         return None
-    known = [name for name, stated in spec_pb2.TrainingSpec.Precision.items() if POLICIES.get(stated) == dtype]
-    hint = f"; training.precision: {known[0]} sets it for all layers" if known else ""
-    floats = " or ".join(sorted({policy, *wider}))
-    return f"must be {floats}, an integer type, bool or string, where training.precision says {policy}{hint}"
+    names: dict[Any, str] = {known: spec_pb2.TrainingSpec.Precision.Name(number) for number, known in POLICIES.items()}
+    hint = f"; training.precision: {names[dtype]} sets it for all layers" if isinstance(dtype, str) and dtype in names else ""
+    rule = f"must be {' or '.join(allowed)}, an integer type, bool or string"
+    return f"{rule}, because training.precision is {names[policy]}{hint}"

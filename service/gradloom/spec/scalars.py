@@ -36,8 +36,11 @@ class Monitors:
         has_validation = spec.data.HasField("validation")
         if has_validation:
             names += tuple(f"val_{name}" for name in names)
+        metrics = (*spec.metrics, *(metric for output in spec.outputs.values() for metric in output.metrics))
         # Keras's own have none; the type of anybody else's class is written with its package before a `>`.
-        are_all = bool(spec.model.layers) and b">" not in spec.SerializeToString()
+        are_all = bool(spec.model.layers) and not any(
+            b">" in part.SerializeToString() for part in (spec.model, *metrics)
+        )
         return cls(names, has_validation, are_all)
 
     def check(self, message: Any, name: str, path: str, faults: Faults) -> None:

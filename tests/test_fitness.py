@@ -123,3 +123,11 @@ def test_a_model_that_cannot_infer_is_refused():
     with pytest.raises(InvalidRequestError, match=r"training=False.*incompatible") as raised:
         check_model(keras.Sequential(layers, name="model"), [Target("", SPARSE)])
     assert "\x1b" not in str(raised.value), "Keras's terminal colours are taken out"
+
+
+def test_weights_of_two_types_are_refused_with_one_of_each() -> None:
+    inputs = keras.Input([2])
+    hidden = keras.layers.Dense(2, name="hidden", dtype="float64")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(hidden))
+    with pytest.raises(InvalidRequestError, match=r"hidden/kernel is float64, last/kernel is float32"):
+        check_model(model, [Target("", SPARSE)])

@@ -197,13 +197,13 @@ def test_a_layer_of_somebody_s_own_may_bring_a_metric_that_is_monitored() -> Non
 @pytest.mark.parametrize(
     ("precision", "accepted", "refused"),
     [
-        ("FLOAT32", ["float32", "float64", "int32", "string"], ["float16", "bfloat16", "mixed_bfloat16", "half", 3]),
+        ("FLOAT32", ["float32", "int32", "string"], ["float64", "float16", "bfloat16", "mixed_bfloat16", "half", 3]),
         ("FLOAT64", ["float64", "int32"], ["float32", "mixed_float16"]),
-        ("MIXED_BFLOAT16", ["mixed_bfloat16", "float32", "float64"], ["bfloat16", "mixed_float16"]),
-        ("MIXED_FLOAT16", ["mixed_float16", "float32"], ["float16", "mixed_bfloat16"]),
+        ("MIXED_BFLOAT16", ["mixed_bfloat16", "float32"], ["float64", "bfloat16", "mixed_float16"]),
+        ("MIXED_FLOAT16", ["mixed_float16", "float32"], ["float64", "float16", "mixed_bfloat16"]),
     ],
 )
-def test_a_layer_computes_in_the_precision_of_the_job_or_in_more(
+def test_a_layer_computes_as_the_job_does_or_in_float32_among_mixed_ones(
     precision: str, accepted: list[Any], refused: list[Any]
 ) -> None:
     def fields(dtype: Any) -> list[str]:

@@ -27,13 +27,14 @@ def policy_of(training: spec_pb2.TrainingSpec) -> str:
 def dtype_rule(dtype: Any, policy: str) -> str | None:
     """What is wrong with a layer's own dtype in a job of this policy; None when nothing is.
 
-    A layer may compute in more than the others (the last one in float32 where they are mixed), not in less: its
-    gradients would be lost, or its precision be another than the job says.
+    Weights have the job's type everywhere, which is float32 where computations are in less: there a layer, such as the
+    last one, may compute in float32 too.
     """
-    allowed = {"float64": ("float64",), "float32": ("float32", "float64")}.get(policy, (policy, "float32", "float64"))
+    allowed = (policy, "float32") if policy.startswith("mixed_") else (policy,)
     if dtype in allowed or dtype in _NOT_FLOATING:
         return None
     names: dict[Any, str] = {known: spec_pb2.TrainingSpec.Precision.Name(number) for number, known in POLICIES.items()}
-    hint = f"; training.precision: {names[dtype]} sets it for all layers" if isinstance(dtype, str) and dtype in names else ""
+    is_precision = isinstance(dtype, str) and dtype in names
+    hint = f"; training.precision: {names[dtype]} sets it for all layers" if is_precision else ""
     rule = f"must be {' or '.join(allowed)}, an integer type, bool or string"
     return f"{rule}, because training.precision is {names[policy]}{hint}"

@@ -45,9 +45,19 @@ def check_model(model: keras.Model, targets: Sequence[Target]) -> None:
             faults.append(FieldFault("spec.model", f"must have one {what}, has {len(tensors)}"))
     if not faults:
         faults += _inference_faults(model)
-    faults += _name_faults(targets)
+    faults += [*_type_faults(model), *_name_faults(targets)]
     if faults:
         raise InvalidRequestError(faults)
+
+
+def _type_faults(model: keras.Model) -> Iterator[FieldFault]:
+    """Trained weights have one type: their gradients are summed over the replicas, and clipped, together."""
+    by_type: dict[str, str] = {}
+    for variable in model.trainable_variables:
+        by_type.setdefault(variable.dtype, variable.path)
+    if len(by_type) > 1:
+        shown = ", ".join(f"{path} is {kind}" for kind, path in by_type.items())
+        yield FieldFault("spec.model", f"must keep the weights that are trained in one type, that of the job: {shown}")
 
 
 def _name_faults(targets: Sequence[Target]) -> Iterator[FieldFault]:

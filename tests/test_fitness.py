@@ -98,9 +98,9 @@ def test_metrics_are_left_as_they_were():
     assert float(accuracy.count) == 0
 
 
-def test_names_of_scalars_must_differ_and_a_model_has_one_input_and_one_output():
-    inputs = keras.Input((4,))
-    outputs = [keras.layers.Dense(3)(inputs), keras.layers.Dense(3)(inputs)]
+def test_names_of_scalars_must_differ_and_a_model_has_one_input():
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    outputs = keras.layers.Dense(3)(keras.layers.add(inputs))
     metrics = (keras.metrics.Mean(name="loss"), keras.metrics.Mean(name="a"), keras.metrics.Mean(name="a"))
     with pytest.raises(InvalidRequestError) as raised:
         check_model(keras.Model(inputs, outputs), [Target("", SPARSE, metrics=metrics)])

@@ -187,9 +187,11 @@ def test_shapes_that_do_not_fit_are_a_fault_of_the_layer_that_gets_them() -> Non
     assert faults_in("spec.model.layers", layers).keys() == {"spec.model.layers[1]"}
 
 
-def test_a_layer_with_several_outputs_is_refused() -> None:
-    layers = [LAYERS[0], {"type": "LSTM", "config": {"units": 2, "return_state": True}}]
-    assert "must have one output" in faults_in("spec.model.layers", layers)["spec.model.layers[1]"]
+def test_the_name_of_a_layer_with_several_outputs_is_that_of_the_first() -> None:
+    layers = [LAYERS[0], {"type": "LSTM", "name": "memory", "config": {"units": 2, "return_state": True}}]
+    model = models.build_model(spec_with("spec.model.layers", layers))
+    assert (models.output_names(model), model.outputs[0].shape) == (["memory"], (None, 2))
+    assert model.outputs[0] is model.get_layer("memory").output[0]
 
 
 def test_a_schedule_of_the_group_is_the_optimizers_learning_rate() -> None:

@@ -4,7 +4,7 @@ Every example is in exactly one batch of a pass and every row of a batch in exac
 smaller; shares may differ by a row or more, and be empty. All row counts are static.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +69,7 @@ class Whole(NamedTuple):
 
 
 class Batches:
-    """The examples of one source as tensors, cut into batches of `size`.
+    """The examples of one source as tensors, cut into batches of `size`, with labels for `outputs` by name.
 
     Attributes:
         examples: All of them.
@@ -78,10 +78,14 @@ class Batches:
         rest: How many examples the last, smaller batch has; 0 when there is none.
     """
 
-    def __init__(self, arrays: Arrays, size: int):
+    def __init__(self, arrays: Arrays, size: int, outputs: Sequence[str]):
         with tf.device(_HOST):
+            # Outputs may share an array; there is one tensor for it then.
+            held = {id(array): _tensor(array) for array in map(arrays.labels_of, outputs)}
+            labels = tuple(held[id(arrays.labels_of(name))] for name in outputs)
+            weights = None if arrays.weights is None else _tensor(arrays.weights)
             # Images stay the bytes they are; each batch is cast to what the model takes.
-            self.examples = Examples(_tensor(arrays.features), _tensor(arrays.labels))
+            self.examples = Examples(_tensor(arrays.features), labels if len(labels) > 1 else labels[0], weights)
         self.size = size
         self.count = len(arrays)
         self.full, self.rest = divmod(self.count, size)

@@ -11,16 +11,17 @@ import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import keras
 import numpy as np
 
 from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.faults import child, shown
 from gradloom.trainer import tabular
 from gradloom.v1 import spec_pb2
 
@@ -47,19 +48,44 @@ class DataUnavailable(Exception):
 
 @dataclass(frozen=True)
 class Arrays:
-    """The examples of one source in its order, as they were found: features [n, ...] and labels [n, ...]."""
+    """The examples of one source in its order, as they were found."""
 
     features: np.ndarray
-    labels: np.ndarray
+    """[n, ...]."""
+    labels: np.ndarray | Mapping[str, np.ndarray]
+    """[n, ...], those of every output; or by the output's name."""
+    weights: np.ndarray | None = None
+    """What each example counts in the loss, [n]; None when all count alike."""
 
     def __len__(self) -> int:
         return len(self.features)
 
+    def labels_of(self, output: str) -> np.ndarray:
+        """The labels of an output."""
+        return self.labels[output] if isinstance(self.labels, Mapping) else self.labels
+
+    def named(self) -> dict[str, np.ndarray]:
+        """All arrays by what they hold: features, labels (those by name in its order), then weights."""
+        if isinstance(self.labels, Mapping):
+            labels = {f"labels of {shown(name)}": self.labels[name] for name in sorted(self.labels)}
+        else:
+            labels = {"labels": self.labels}
+        weights = {} if self.weights is None else {"sample weights": self.weights}
+        return {"features": self.features, **labels, **weights}
+
+    def part(self, begin: int, end: int) -> "Arrays":
+        """The examples at positions [begin, end)."""
+        if isinstance(self.labels, Mapping):
+            labels: Any = {name: array[begin:end] for name, array in self.labels.items()}
+        else:
+            labels = self.labels[begin:end]
+        return Arrays(self.features[begin:end], labels, None if self.weights is None else self.weights[begin:end])
+
     @cached_property
     def sha256(self) -> str:
-        """Hex digest of the bytes of the features, then of the labels."""
+        """Hex digest of the bytes of the arrays, in the order of `named`."""
         digest = hashlib.sha256()
-        for array in (self.features, self.labels):
+        for array in self.named().values():
             digest.update(np.ascontiguousarray(array).view(np.uint8).data)
         return digest.hexdigest()
 
@@ -109,7 +135,7 @@ def _within_range(arrays: Arrays, wanted: spec_pb2.ExampleRange, field: str) -> 
         faults.append(FieldFault(field, f"must hold at least one of {size}; got [{begin}, {end})"))
     if faults:
         raise InvalidRequestError(faults)
-    return Arrays(arrays.features[begin:end], arrays.labels[begin:end])
+    return arrays.part(begin, end)
 
 
 def _load_npz(source: spec_pb2.NpzData, field: str, data_roots: Sequence[str]) -> Arrays:
@@ -119,7 +145,7 @@ def _load_npz(source: spec_pb2.NpzData, field: str, data_roots: Sequence[str]) -
         raise InvalidRequestError(
             [FieldFault(f"{field}.path", f'"{source.path}" does not lie within the server\'s data roots')]
         )
-    names = {"features": source.features or "features", "label": source.label or "label"}
+    names = _array_names(source)
     if os.path.exists(real) and not os.path.isfile(real):
         # A pipe, say: opening it would wait for a writer for ever.
         raise DataUnavailable([FieldFault(f"{field}.path", f'"{source.path}" is not a regular file')])
@@ -131,17 +157,35 @@ def _load_npz(source: spec_pb2.NpzData, field: str, data_roots: Sequence[str]) -
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
             _check_names(archive.files, names, field)
-            arrays = Arrays(archive[names["features"]], archive[names["label"]])
+            loaded = {name: archive[name] for name in dict.fromkeys(names.values())}
+            found = {key: loaded[name] for key, name in names.items()}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataUnavailable([FieldFault(f"{field}.path", f'"{source.path}" cannot be read: {error}')]) from error
-    _check_arrays(arrays, names, field)
-    return arrays
+    _check_arrays(found, names, field)
+    labels = {name: found[_label_key(name)] for name in source.labels} or found["label"]
+    return Arrays(found["features"], labels, found.get("sample_weight"))
+
+
+def _array_names(source: spec_pb2.NpzData) -> dict[str, str]:
+    """The names of the arrays in the file, by the path of the source's field that gives them."""
+    names = {"features": source.features or "features"}
+    if source.labels:
+        names |= {_label_key(output): array for output, array in sorted(source.labels.items())}
+    else:
+        names["label"] = source.label or "label"
+    if source.HasField("sample_weight"):
+        names["sample_weight"] = source.sample_weight
+    return names
+
+
+def _label_key(output: str) -> str:
+    return child("labels", output)
 
 
 def _check_finite(arrays: Arrays, field: str, begin: int) -> None:
     """Refuses examples that hold a NaN or an infinity, which would spread to every weight; tells the first of each."""
     faults = []
-    for what, array in (("features", arrays.features), ("labels", arrays.labels)):
+    for what, array in arrays.named().items():
         if array.dtype.kind != "f":
             continue
         broken = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
@@ -167,9 +211,10 @@ def _check_names(held: Sequence[str], names: dict[str, str], field: str) -> None
         raise InvalidRequestError(faults)
 
 
-def _check_arrays(arrays: Arrays, names: dict[str, str], field: str) -> None:
+def _check_arrays(arrays: Mapping[str, np.ndarray], names: Mapping[str, str], field: str) -> None:
+    """Checks what the file holds, by the field that names it."""
     faults = []
-    for key, array in (("features", arrays.features), ("label", arrays.labels)):
+    for key, array in arrays.items():
         if array.dtype.kind not in _KIND_OF_DTYPE or array.dtype.itemsize > 8:
             faults.append(
                 FieldFault(f"{field}.{key}", f'array "{names[key]}" is {array.dtype}; numbers of at most 64 bits train')
@@ -180,11 +225,30 @@ def _check_arrays(arrays: Arrays, names: dict[str, str], field: str) -> None:
                     f"{field}.{key}", f'array "{names[key]}" is a single number; its first axis must be the examples'
                 )
             )
-    if not faults and len(arrays.features) != len(arrays.labels):
-        sides = f'"{names["features"]}" has {len(arrays.features)} examples, "{names["label"]}" {len(arrays.labels)}'
-        faults.append(FieldFault(field, f"features and labels must be of equal length; {sides}"))
+    if not faults:
+        faults += _length_faults(arrays, names, field)
+        if "sample_weight" in arrays:
+            faults += _weight_faults(arrays["sample_weight"], names["sample_weight"], f"{field}.sample_weight")
     if faults:
         raise DataUnavailable(faults)
+
+
+def _length_faults(arrays: Mapping[str, np.ndarray], names: Mapping[str, str], field: str) -> Iterator[FieldFault]:
+    count = len(arrays["features"])
+    for key, array in arrays.items():
+        if len(array) != count:
+            what = "weights" if key == "sample_weight" else "labels"
+            sides = f'"{names["features"]}" has {count} examples, "{names[key]}" {len(array)}'
+            yield FieldFault(field, f"features and {what} must be of equal length; {sides}")
+
+
+def _weight_faults(weights: np.ndarray, name: str, field: str) -> Iterator[FieldFault]:
+    if weights.ndim != 1:
+        yield FieldFault(field, f'array "{name}" has shape {list(weights.shape)}; it must be [n], a number an example')
+    elif (weights < 0).any():
+        count, first = int((weights < 0).sum()), int((weights < 0).argmax())
+        told = f'array "{name}" must hold weights of at least 0'
+        yield FieldFault(field, f"{told}; {count} are not, the first at position {first}: {weights[first]}")
 
 
 def _load_builtin(name: str, split: str, field: str, dataset_directories: Sequence[str]) -> Arrays:

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 
 from gradloom.attempt.v1 import attempt_pb2
+from gradloom.spec.precision import policy_of
 from gradloom.trainer.export import EXPORT_DIRECTORY, ExportPaths, manifest, put_in_place, write_export
-from gradloom.trainer.proof import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, Proof, Prover
+from gradloom.trainer.proof import EXACT, MIXED, Proof, Prover, Tolerances
 from gradloom.trainer.reference import prove_keras_file, reference_outputs
 from gradloom.trainer.session import Session
 from gradloom.v1 import job_pb2, spec_pb2
@@ -48,7 +49,8 @@ def deliver(
     size = sum(artifact.size_bytes for artifact in artifacts)
     logger.info("exported %d files, %.1f MB, in %.1f s", len(artifacts), size / 1e6, time.monotonic() - started)
     session.reporter.update(phase=job_pb2.Progress.PROVING)
-    proof = _prove(placed, spec.export.formats, inputs, expected, clean_process)
+    tolerances = MIXED if policy_of(spec.training).startswith("mixed") else EXACT
+    proof = _prove(placed, spec.export.formats, inputs, expected, tolerances, clean_process)
     saved_model = spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats
     return attempt_pb2.FinishAttemptRequest(
         reason=job_pb2.Job.COMPLETED,
@@ -60,8 +62,8 @@ def deliver(
             path=str(placed.saved_model if saved_model else placed.root),
             proof_examples=proof.examples,
             largest_difference=proof.largest_difference,
-            absolute_tolerance=ABSOLUTE_TOLERANCE,
-            relative_tolerance=RELATIVE_TOLERANCE,
+            absolute_tolerance=tolerances.absolute,
+            relative_tolerance=tolerances.relative,
         ),
         artifacts=artifacts,
     )
@@ -71,17 +73,18 @@ def _prove(
     placed: ExportPaths,
     formats: Sequence[int],
     inputs: np.ndarray,
-    expected: np.ndarray,
+    expected: Sequence[np.ndarray],
+    tolerances: Tolerances,
     clean_process: Callable[[], Prover],
 ) -> Proof:
     """Proves each format; the SavedModel's proof is the one on record where there is one."""
     proofs = []
     if spec_pb2.ExportSpec.SAVED_MODEL in formats:
         with clean_process() as clean:
-            proofs.append(clean.prove(placed.saved_model, placed.examples))
+            proofs.append(clean.prove(placed.saved_model, placed.examples, tolerances))
         logger.info("proof of %s: %s", placed.saved_model, _found(proofs[-1]))
     if spec_pb2.ExportSpec.KERAS in formats:
-        proofs.append(prove_keras_file(placed.keras_file, inputs, expected))
+        proofs.append(prove_keras_file(placed.keras_file, inputs, expected, tolerances))
         logger.info("loaded back %s: %s", placed.keras_file, _found(proofs[-1]))
     return proofs[0]
 

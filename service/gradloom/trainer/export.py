@@ -3,7 +3,8 @@
 export/<model>/<attempt>/     the SavedModel, as TensorFlow Serving expects its versions
 export/<model>.keras
 export/README.txt             what that needs to be loaded, where Keras alone does not do; and export/user_code.py
-export/proof/examples.npz     `inputs` and `outputs`, the trained model's own, of the examples of the proof
+export/proof/examples.npz     `inputs` and `outputs`, the trained model's own, of the examples of the proof; of several
+                              outputs `outputs/<name>` each
 """
 
 import hashlib
@@ -12,14 +13,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from gradloom.trainer.durable import flush_to_disk
-from gradloom.trainer.models import exported_model
+from gradloom.trainer.models import exported_model, output_names
 from gradloom.trainer.requirements import write_readme
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -51,11 +52,12 @@ class ExportPaths:
 
 
 def write_export(
-    paths: ExportPaths, model: keras.Model, formats: Sequence[int], inputs: np.ndarray, outputs: np.ndarray
+    paths: ExportPaths, model: keras.Model, formats: Sequence[int], inputs: np.ndarray, outputs: Sequence[np.ndarray]
 ) -> None:
     """Writes the export of the formats asked for, and the proof's examples, below a root that does not exist yet."""
     paths.examples.parent.mkdir(parents=True)
-    np.savez(paths.examples, inputs=inputs, outputs=outputs)
+    names = [f"outputs/{name}" for name in output_names(model)] if len(outputs) > 1 else ["outputs"]
+    np.savez(paths.examples, **{"inputs": inputs, **dict(zip(names, outputs, strict=True))})  # type: ignore[arg-type]
     if spec_pb2.ExportSpec.SAVED_MODEL in formats:
         _write_saved_model(paths.saved_model, model)
     if spec_pb2.ExportSpec.KERAS in formats:
@@ -64,13 +66,22 @@ def write_export(
 
 
 def _write_saved_model(path: Path, model: keras.Model) -> None:
-    """Writes the model as it infers. `model.export` does not say so to the layers: augmentation would go on serving."""
+    """Writes the model as it infers. `model.export` does not say so to the layers: augmentation would go on serving.
+
+    Several outputs go by their names in the signature.
+    """
     (taken,) = model.inputs
+    names = output_names(model)
+
+    def serve(inputs: tf.Tensor) -> Any:
+        outputs = model(inputs, training=False)
+        return outputs if len(names) == 1 else dict(zip(names, keras.tree.flatten(outputs), strict=True))
+
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
         "serve",
-        lambda inputs: model(inputs, training=False),
+        serve,
         input_signature=[tf.TensorSpec(taken.shape, taken.dtype, name=_argument_name(taken.name))],
     )
     archive.write_out(str(path), verbose=False)

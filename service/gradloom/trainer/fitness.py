@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.faults import shown
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.library_messages import on_one_line, telling_line
 from gradloom.trainer.targets import Target
@@ -40,10 +41,9 @@ def check_model(model: keras.Model, targets: Sequence[Target]) -> None:
         InvalidRequestError: All faults at once.
     """
     faults = []
-    for what, tensors in (("input", model.inputs), ("output", model.outputs)):
-        if len(tensors) != 1:
-            faults.append(FieldFault("spec.model", f"must have one {what}, has {len(tensors)}"))
-    if not faults:
+    if len(model.inputs) != 1:
+        faults.append(FieldFault("spec.model", f"must have one input, has {len(model.inputs)}"))
+    else:
         faults += _inference_faults(model)
     faults += [*_type_faults(model), *_name_faults(targets)]
     if faults:
@@ -79,7 +79,7 @@ def _inference_faults(model: keras.Model) -> Iterator[FieldFault]:
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         yield FieldFault("spec.model", f"is refused by Keras when it infers (training=False): {on_one_line(error)}")
     else:
-        if isinstance(outputs, dict):
+        if isinstance(outputs, dict) and len(outputs) == 1:
             yield FieldFault("spec.model", f"must give its output by itself, not by name; gives {sorted(outputs)}")
 
 
@@ -91,7 +91,7 @@ def check_fit(
 ) -> None:
     """Refuses examples that the model, the loss or a metric would refuse or misread, all faults at once.
 
-    Tries two examples' labels against outputs of 0; runs neither the model nor anything under a strategy.
+    Tries two examples' labels of each output against 0; runs neither the model nor anything under a strategy.
 
     Args:
         arrays: The examples; arrays of zeros do where only shapes are known.
@@ -106,8 +106,9 @@ def check_fit(
     if not faults:
         outputs = _zero_outputs(model, arrays.features.shape[1:])
         for target, output in zip(targets, outputs, strict=True):
-            refused = list(_label_faults(arrays.labels, field, output, target.loss))
-            faults += refused or _metric_faults(arrays.labels, field, output, target)
+            labels = arrays.labels_of(target.name)
+            refused = list(_label_faults(labels, field, output, target))
+            faults += refused or _metric_faults(labels, field, output, target)
     if faults:
         raise DataUnavailable(faults)
 
@@ -116,7 +117,7 @@ def _feature_faults(features: np.ndarray, field: str, model: keras.Model) -> Ite
     wanted = model.inputs[0]
     own, takes = features.shape[1:], tuple(wanted.shape[1:])
     if len(own) != len(takes) or any(size not in (None, given) for size, given in zip(takes, own, strict=True)):
-        yield FieldFault(field, f"examples have shape {list(own)}, but the model's input takes {_shown(takes)}")
+        yield FieldFault(field, f"examples have shape {list(own)}, but the model's input takes {_bracketed(takes)}")
     if np.issubdtype(features.dtype, np.floating) and np.issubdtype(np.dtype(wanted.dtype), np.integer):
         yield FieldFault(field, f"examples are {features.dtype}, but the model's input takes {wanted.dtype}")
 
@@ -129,10 +130,12 @@ def _zero_outputs(model: keras.Model, feature_shape: Sequence[int]) -> list[tf.T
     ]
 
 
-def _label_faults(labels: np.ndarray, field: str, outputs: tf.Tensor, loss: keras.losses.Loss) -> Iterator[FieldFault]:
+def _label_faults(labels: np.ndarray, field: str, outputs: tf.Tensor, target: Target) -> Iterator[FieldFault]:
+    loss = target.loss
     name = type(loss).__name__
     own, given = labels.shape[1:], tuple(outputs.shape[1:])
-    sides = f"labels have shape {list(own)}, the model's output {list(given)}"
+    output = f"output {shown(target.name)}" if target.name else "output"
+    sides = f"labels have shape {list(own)}, the model's {output} {list(given)}"
     if type(loss) is keras.losses.SparseCategoricalCrossentropy:
         if own not in (given[:-1], (*given[:-1], 1)):
             yield FieldFault(field, f"{sides}; {name} takes one class number where the output has a row of scores")
@@ -192,5 +195,5 @@ def _without_last_one(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[:-1] if shape and shape[-1] == 1 else shape
 
 
-def _shown(shape: Sequence[int | None]) -> str:
+def _bracketed(shape: Sequence[int | None]) -> str:
     return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"

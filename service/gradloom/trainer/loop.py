@@ -43,7 +43,7 @@ from gradloom.trainer.precision import LossScale
 from gradloom.trainer.program import Program
 from gradloom.trainer.saved_state import Place, SavedVariables, State
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
-from gradloom.trainer.targets import Target, loss_names, metric_names
+from gradloom.trainer.targets import Target, arranged, loss_names, metric_names
 from gradloom.v1 import spec_pb2
 
 VALIDATION_PREFIX: Final = "val_"
@@ -78,8 +78,9 @@ class Training:
         self.groups = tuple(groups)
         self._strategy = strategy
         self._seed = options.seed
-        self._train = Batches(train, options.global_batch_size)
-        self._validation = None if validation is None else Batches(validation, options.global_batch_size)
+        self._outputs = [target.name for target in targets]
+        self._train = Batches(train, options.global_batch_size, self._outputs)
+        self._validation = None if validation is None else Batches(validation, options.global_batch_size, self._outputs)
         self.steps_per_epoch = options.steps_per_epoch if options.HasField("steps_per_epoch") else self._train.steps
         self._steps_per_loop = options.steps_per_loop if options.HasField("steps_per_loop") else self.steps_per_epoch
 
@@ -145,7 +146,7 @@ class Training:
             DataUnavailable: The data do not fit the model, the loss or a metric.
         """
         with strategy.scope():
-            targets = models.build_targets(spec)
+            targets = arranged(models.build_targets(spec), models.output_names(model))
             groups = build_groups(spec, model, assignment)
         check_model(model, targets)
         check_fit(train, "spec.data.train", model, targets)
@@ -333,7 +334,7 @@ class Training:
         Raises:
             StopRequested: As asked.
         """
-        scalars = self._evaluate(Batches(arrays, self._train.size), prefix)
+        scalars = self._evaluate(Batches(arrays, self._train.size, self._outputs), prefix)
         self._show(scalars=scalars)
         self.place = replace(self.place, evaluation="", batch=0)
         return scalars

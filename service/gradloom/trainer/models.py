@@ -27,6 +27,7 @@ __all__ = [
     "build_model",
     "build_optimizer",
     "build_targets",
+    "output_names",
     "variable_paths",
 ]
 
@@ -108,7 +109,9 @@ def _model_from_layers(model: spec_pb2.ModelSpec, data_roots: tuple[str, ...]) -
             inputs.append(built)
             tensors[layer.name] = built
         else:
-            tensors[layer.name] = _call(built, layer, previous, tensors, field)
+            given = _call(built, layer, previous, tensors, field)
+            tensors[layer.name] = given[0]
+            tensors |= {f"{layer.name}:{index}": tensor for index, tensor in enumerate(given)}
         previous = layer.name
     outputs = [_tensor(name, tensors, child("spec.model.outputs", i)) for i, name in enumerate(model.outputs)]
     with refusing("spec.model"):
@@ -131,7 +134,10 @@ def build_layer(layer: spec_pb2.LayerSpec, field: str, data_roots: tuple[str, ..
     return construct(entry, config, field, data_roots)
 
 
-def _call(built: Any, layer: spec_pb2.LayerSpec, previous: str | None, tensors: dict[str, Any], field: str) -> Any:
+def _call(
+    built: Any, layer: spec_pb2.LayerSpec, previous: str | None, tensors: dict[str, Any], field: str
+) -> Sequence[Any]:
+    """The tensors that a layer gives, one or several."""
     if layer.inputs:
         names = list(layer.inputs)
     elif previous is not None:
@@ -140,14 +146,19 @@ def _call(built: Any, layer: spec_pb2.LayerSpec, previous: str | None, tensors: 
         raise refusal(field, "must be an Input: it is the first layer")
     arguments = [_tensor(name, tensors, child(child(field, "inputs"), i)) for i, name in enumerate(names)]
     with refusing(field):
-        output = built(arguments[0] if len(arguments) == 1 else arguments)
-    if not isinstance(output, keras.KerasTensor):
-        raise refusal(field, f"must have one output; {layer.type} as configured has several")
-    return output
+        outputs = built(arguments[0] if len(arguments) == 1 else arguments)
+    given = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    if not given or not all(isinstance(output, keras.KerasTensor) for output in given):
+        raise refusal(field, f"must give a tensor or a list of them; {layer.type} as configured does not")
+    return given
 
 
 def _tensor(name: str, tensors: dict[str, Any], field: str) -> Any:
     if name not in tensors:
+        layer = name.partition(":")[0]
+        count = sum(other.startswith(f"{layer}:") for other in tensors)
+        if count:
+            raise refusal(field, f"must name an output of {shown(layer)}, which has {count}, from 0; got {shown(name)}")
         raise refusal(field, f"must name a layer before this one; got {shown(name)}{did_you_mean(name, tensors)}")
     return tensors[name]
 
@@ -221,6 +232,19 @@ def variable_paths(model: keras.Model) -> list[tuple[str, Any]]:
     whole = exported_model(model)
     owners = {id(variable): layer for layer in whole.layers for variable in layer.variables}
     return [(_relative_path(whole, owners.get(id(variable)), variable), variable) for variable in model.variables]
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """The names of the model's outputs, in its order.
+
+    A model that gives them by name has named them; else they are named after the layers that give them, `name:1` the
+    second output of a layer with several. A builder's model is such a layer.
+    """
+    by_name = getattr(model, "_outputs_struct", None)
+    if isinstance(by_name, dict):
+        return sorted(by_name)
+    histories = [tensor._keras_history for tensor in model.outputs]
+    return [one.operation.name + (f":{one.tensor_index}" if one.tensor_index else "") for one in histories]
 
 
 def exported_model(model: keras.Model) -> keras.Model:

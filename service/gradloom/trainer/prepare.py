@@ -19,6 +19,7 @@ from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.loop import Training
 from gradloom.trainer.resolved import Resolution, resolve, resolve_data
 from gradloom.trainer.strategy import Threads
+from gradloom.trainer.targets import arranged
 from gradloom.v1 import spec_pb2
 
 MAX_STEPS: Final = 2**31 - 1
@@ -127,7 +128,8 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
         _check_total_steps(spec.training.epochs, training.steps_per_epoch)
     if "test" in sources:
         with faults:
-            fitness.check_fit(sources["test"], "spec.data.test", model, models.build_targets(spec))
+            targets = arranged(models.build_targets(spec), models.output_names(model))
+            fitness.check_fit(sources["test"], "spec.data.test", model, targets)
     faults.raise_any()
     resolution = Resolution(given.device_kind, given.replicas, threads)
     resolved = resolve(spec, resolution, model, assignment, training, sources)

@@ -18,13 +18,25 @@ from typing import Any, Final, Self
 from gradloom.trainer import prover
 
 PROOF_EXAMPLES: Final = 64
-ABSOLUTE_TOLERANCE: Final = 1e-5
-RELATIVE_TOLERANCE: Final = 1e-5
 PROJECT_PACKAGES: Final = ("gradloom", "keras")
 
 
 class ExportDisagreedError(Exception):
     """The export does not give the trained model's results, or cannot be loaded without its code."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How far an output may be from the reference: at most `absolute + relative * |reference|`."""
+
+    absolute: float
+    relative: float
+
+
+EXACT: Final = Tolerances(1e-5, 1e-5)
+"""Of weights and computations in float32 or float64."""
+MIXED: Final = Tolerances(1e-2, 1e-2)
+"""Of computations in 16 bits, which have two to three digits."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +74,13 @@ class Prover:
         self._process.kill()
         self._process.communicate()
 
-    def prove(self, saved_model: Path, examples: Path) -> Proof:
+    def prove(self, saved_model: Path, examples: Path, tolerances: Tolerances = EXACT) -> Proof:
         """Compares one SavedModel with the examples' reference outputs, once; raises ExportDisagreedError."""
         request = {
             "saved_model": str(saved_model),
             "examples": str(examples),
-            "absolute_tolerance": ABSOLUTE_TOLERANCE,
-            "relative_tolerance": RELATIVE_TOLERANCE,
+            "absolute_tolerance": tolerances.absolute,
+            "relative_tolerance": tolerances.relative,
         }
         output, _ = self._process.communicate(json.dumps(request).encode() + b"\n")
         lines = output.decode(errors="replace").splitlines()
@@ -80,13 +92,13 @@ class Prover:
         if "error" in answer:
             raise ExportDisagreedError(f"the SavedModel cannot be served without the project's code: {answer['error']}")
         if not answer["agrees"]:
-            raise ExportDisagreedError(disagreement("the SavedModel", answer["largest_difference"]))
+            raise ExportDisagreedError(disagreement("the SavedModel", answer["largest_difference"], tolerances))
         return Proof(answer["examples"], answer["largest_difference"])
 
 
-def disagreement(what: str, largest: float) -> str:
+def disagreement(what: str, largest: float, tolerances: Tolerances) -> str:
     """The sentence for an export that is out of the tolerances."""
     return (
         f"{what} differs from the trained model by up to {largest:.3g}; "
-        f"the tolerances are {ABSOLUTE_TOLERANCE:g} absolute and {RELATIVE_TOLERANCE:g} relative"
+        f"the tolerances are {tolerances.absolute:g} absolute and {tolerances.relative:g} relative"
     )

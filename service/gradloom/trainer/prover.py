@@ -3,8 +3,8 @@
 A program of its own, run by its path, that imports nothing of the project: `prover.py BLOCKED...`, where each word is a
 top-level package that must not be importable here. It says `ready` on its stdout once its imports are done, reads one
 line of JSON from stdin
-    {"saved_model": directory, "examples": .npz with `inputs` and `outputs`, "absolute_tolerance": ...,
-    "relative_tolerance": ...}
+    {"saved_model": directory, "examples": .npz with `inputs` and `outputs` or, of several outputs, `outputs/<name>`,
+    "absolute_tolerance": ..., "relative_tolerance": ...}
 and answers with one line of JSON
     {"examples": n, "agrees": bool, "largest_difference": ...}   or   {"error": "..."}
 The end of stdin ends it, so that it never outlives its trainer.
@@ -93,24 +93,29 @@ def compare(saved_model: str, examples: str, absolute_tolerance: float, relative
     import tensorflow as tf
 
     with np.load(examples, allow_pickle=False) as arrays:
-        inputs, expected = arrays["inputs"], arrays["outputs"]
+        inputs = arrays["inputs"]
+        expected = {name.removeprefix("outputs/"): arrays[name] for name in arrays.files if name != "inputs"}
     loaded = tf.saved_model.load(saved_model)
     signature = loaded.signatures["serving_default"]
     (name,) = signature.structured_input_signature[1]
     with tf.device("/CPU:0"):
-        (output,) = signature(**{name: tf.constant(inputs)}).values()
-    actual = output.numpy()
-    if actual.shape != expected.shape:
-        sides = f"shape {list(actual.shape)}, the trained model of {list(expected.shape)}"
-        return {"error": f"the export gives outputs of {sides}"}
-    difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
-    within = difference <= absolute_tolerance + relative_tolerance * np.abs(expected.astype(np.float64))
-    return {
-        "examples": len(expected),
-        "agrees": bool(within.all()),
+        outputs = signature(**{name: tf.constant(inputs)})
+    if len(outputs) == len(expected) == 1:
+        outputs = dict(zip(expected, outputs.values(), strict=True))
+    if outputs.keys() != expected.keys():
+        return {"error": f"the export gives the outputs {sorted(outputs)}, the trained model {sorted(expected)}"}
+    agrees, largest = True, 0.0
+    for output, reference in expected.items():
+        actual = outputs[output].numpy()
+        if actual.shape != reference.shape:
+            sides = f"shape {list(actual.shape)}, the trained model of {list(reference.shape)}"
+            return {"error": f"the export gives {output} of {sides}"}
+        wanted = reference.astype(np.float64)
+        difference = np.abs(actual.astype(np.float64) - wanted)
+        agrees &= bool((difference <= absolute_tolerance + relative_tolerance * np.abs(wanted)).all())
         # JSON has no NaN; a difference that is none is as large as can be.
-        "largest_difference": float(np.nan_to_num(difference, nan=np.finfo(np.float64).max).max(initial=0.0)),
-    }
+        largest = max(largest, float(np.nan_to_num(difference, nan=np.finfo(np.float64).max).max(initial=0.0)))
+    return {"examples": len(inputs), "agrees": agrees, "largest_difference": largest}
 
 
 if __name__ == "__main__":

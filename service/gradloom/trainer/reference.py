@@ -1,5 +1,6 @@
 """What the trained model itself gives, on the CPU, and how a `.keras` file that is loaded back compares with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -9,43 +10,56 @@ import tensorflow as tf
 from gradloom.trainer import user_code
 from gradloom.trainer.library_messages import on_one_line
 from gradloom.trainer.proof import (
-    ABSOLUTE_TOLERANCE,
+    EXACT,
     PROJECT_PACKAGES,
-    RELATIVE_TOLERANCE,
     ExportDisagreedError,
     Proof,
+    Tolerances,
     disagreement,
 )
 
 
-def reference_outputs(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
-    """What the trained model gives for the inputs [n, ...], on the CPU.
+def reference_outputs(model: keras.Model, inputs: np.ndarray) -> list[np.ndarray]:
+    """What the trained model gives for the inputs [n, ...], on the CPU, by output in the model's order.
 
     Raises ExportDisagreedError when that is not finite.
     """
     with tf.device("/CPU:0"):
-        outputs = keras.ops.convert_to_numpy(model(tf.constant(inputs), training=False))
-    not_finite = int((~np.isfinite(outputs)).reshape(len(outputs), -1).any(axis=1).sum())
+        outputs = [_as_array(output) for output in keras.tree.flatten(model(tf.constant(inputs), training=False))]
+    finite = [np.isfinite(output).reshape(len(output), -1).all(axis=1) for output in outputs]
+    not_finite = int((~np.logical_and.reduce(finite)).sum())
     if not_finite:
         raise ExportDisagreedError(
-            f"the trained model's outputs are not finite for {not_finite} of {len(outputs)} examples: "
+            f"the trained model's outputs are not finite for {not_finite} of {len(inputs)} examples: "
             "no export can be proven by them"
         )
     return outputs
 
 
-def prove_keras_file(path: Path, inputs: np.ndarray, expected: np.ndarray) -> Proof:
+def _as_array(output: tf.Tensor) -> np.ndarray:
+    """As NumPy; in float32 when NumPy has no such type (bfloat16) that a file could hold."""
+    kind = tf.as_dtype(output.dtype)
+    array: np.ndarray = keras.ops.convert_to_numpy(tf.cast(output, tf.float32) if kind == tf.bfloat16 else output)
+    return array
+
+
+def prove_keras_file(
+    path: Path, inputs: np.ndarray, expected: Sequence[np.ndarray], tolerances: Tolerances = EXACT
+) -> Proof:
     """Loads a `.keras` file back and compares it with the reference; raises ExportDisagreedError."""
     loaded = _loaded_back(path)
     actual = reference_outputs(loaded, inputs)
-    if actual.shape != expected.shape:
-        raise ExportDisagreedError(
-            f"{path.name} gives outputs of shape {actual.shape}, the trained model {expected.shape}"
-        )
-    largest = float(np.abs(actual.astype(np.float64) - expected).max(initial=0.0))
-    if not np.allclose(actual, expected, atol=ABSOLUTE_TOLERANCE, rtol=RELATIVE_TOLERANCE):
-        raise ExportDisagreedError(disagreement(path.name, largest))
-    return Proof(len(expected), largest)
+    shapes = [[output.shape for output in outputs] for outputs in (actual, expected)]
+    if shapes[0] != shapes[1]:
+        told = [", ".join(map(str, one)) for one in shapes]
+        raise ExportDisagreedError(f"{path.name} gives outputs of shape {told[0]}, the trained model {told[1]}")
+    pairs = [
+        (given.astype(np.float64), wanted.astype(np.float64)) for given, wanted in zip(actual, expected, strict=True)
+    ]
+    largest = max(float(np.abs(given - wanted).max(initial=0.0)) for given, wanted in pairs)
+    if not all(np.allclose(*pair, atol=tolerances.absolute, rtol=tolerances.relative) for pair in pairs):
+        raise ExportDisagreedError(disagreement(path.name, largest, tolerances))
+    return Proof(len(inputs), largest)
 
 
 def _loaded_back(path: Path) -> keras.Model:

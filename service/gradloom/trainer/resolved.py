@@ -138,13 +138,14 @@ def _variable(path: str, variable: Any, assignment: Mapping[str, str], frozen: s
 
 
 def _data(name: str, arrays: Arrays) -> spec_pb2.ResolvedData:
+    labels = None if isinstance(arrays.labels, Mapping) else arrays.labels
     return spec_pb2.ResolvedData(
         source=name,
         examples=len(arrays),
         feature_shape=arrays.features.shape[1:],
         feature_dtype=arrays.features.dtype.name,
-        label_shape=arrays.labels.shape[1:],
-        label_dtype=arrays.labels.dtype.name,
+        label_shape=() if labels is None else labels.shape[1:],
+        label_dtype="" if labels is None else labels.dtype.name,
         sha256=arrays.sha256,
     )
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from gradloom.faults import child
+from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.faults import child, shown
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,37 @@ class Target:
     def prefix(self) -> str:
         """What the names of its scalars begin with."""
         return f"{self.name}_" if self.name else ""
+
+
+def arranged(targets: Sequence[Target], outputs: Sequence[str]) -> tuple[Target, ...]:
+    """The targets in the order of a model's outputs, given by name as `models.output_names` does.
+
+    Raises:
+        InvalidRequestError: An output has no target, a target no output, or the outputs cannot be told apart.
+    """
+    if len(outputs) == 1 and not targets[0].name:
+        return tuple(targets)
+    listed = ", ".join(map(shown, outputs))
+    if not targets[0].name:
+        rule = "is required, with a loss for each, in place of loss"
+        raise InvalidRequestError([FieldFault("spec.outputs", f"{rule}: the model's outputs are {listed}")])
+    # `name` and `name:0` are the same output.
+    by_output = {target.name.removesuffix(":0"): target for target in targets}
+    faults = [
+        FieldFault("spec.outputs", f"must hold every output of the model; {shown(name)} is missing")
+        for name in outputs
+        if name not in by_output
+    ]
+    faults += [
+        FieldFault(target.field, f"must be an output of the model: {listed}; got {shown(target.name)}")
+        for name, target in by_output.items()
+        if name not in outputs
+    ]
+    if len(set(outputs)) < len(outputs):
+        faults.append(FieldFault("spec.model", f"must give each output once; its outputs are {listed}"))
+    if faults:
+        raise InvalidRequestError(faults)
+    return tuple(by_output[name] for name in outputs)
 
 
 def by_target(labels: tf.Tensor | tuple[tf.Tensor, ...]) -> Sequence[tf.Tensor]:

@@ -57,7 +57,7 @@ def trial(file: Path, directory: Path) -> dict[str, Any]:
         "epochs": epochs,
         "test": prepared.training.evaluate(prepared.sources["test"], "test_"),
         "writes": writing_operations(loaded),
-        "saved_model": float(np.abs(served - expected).max()),
+        "saved_model": float(np.abs(served - expected[0]).max()),
         "keras": prove_keras_file(paths.keras_file, inputs, expected).largest_difference,
     }
 

@@ -1,16 +1,19 @@
 """A team's own components: those of an installed package, and those whose source comes with the job."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from gradloom import Client
 from gradloom.v1 import job_pb2
+from tests.own_packages import PACKAGES, write_package
 
-from .server import ROOT, digits_job
+from .server import digits_job
 
-PACKAGES = ROOT / "tests" / "packages"
 LOAD = "import sys, keras, acme_layers, user_code; keras.saving.load_model(sys.argv[1])"
 SOURCE = '''
 import keras
@@ -36,19 +39,22 @@ def soft_square(inputs):
 
 
 @pytest.fixture
-def packages_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PACKAGES), *filter(None, [path])]))
+def packages_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A package that works, and one that does not."""
+    (tmp_path / "broken").mkdir()
+    write_package(tmp_path / "broken", "zebra", "raise OSError('no stripes')\n")
+    path = filter(None, [str(PACKAGES), str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
 
-def layers_of(job: dict) -> list:
-    return job["spec"]["model"]["layers"]
+def log_of(client: Client, job: job_pb2.Job) -> str:
+    return "\n".join(line.text for line in client.logs(job))
 
 
 def test_a_job_of_own_components_is_trained_exported_and_proven(packages_installed, new_server, tmp_path):
     server = new_server("--user-code")
     job = digits_job(epochs=2, user_code={"source": SOURCE})
-    *lower, hidden, classifier = layers_of(job)
+    *lower, hidden, classifier = job["spec"]["model"]["layers"]
     hidden["config"] = {"units": 32, "activation": "mine>soft_square", "kernel_constraint": {"type": "acme>Orthant"}}
     blocks = [{"type": "Dense", "config": {"units": 24, "name": "inner"}}, {"type": "acme>Scale"}]
     stack = {"type": "acme>Stack", "name": "hidden_stack", "config": {"blocks": blocks}}
@@ -57,12 +63,15 @@ def test_a_job_of_own_components_is_trained_exported_and_proven(packages_install
     with server.client() as client:
         kinds = {component.type: component.kind for component in client.components()}
         assert {"acme>Stack", "acme>Orthant", "acme>CappedError", "acme>Tower"} <= kinds.keys()
+        broken = json.loads(json.dumps(job).replace("inputs + self.offset", "inputs + 1 / 0"))
+        submitted = client.submit(broken)
         ended = client.wait(client.submit(job), timeout=120)
-        log = "\n".join(line.text for line in client.logs(ended))
+        log = log_of(client, ended)
         assert ended.state == job_pb2.Job.SUCCEEDED, log
         assert ended.resolved_spec.versions["acme-layers"] == "1.4"
         paths = {variable.path for variable in ended.resolved_spec.variables}
         assert {"tilt/offset", "hidden_stack/inner/kernel"} <= paths
+        assert "Python-side state: Tilt, line 14: `print('seen once')` happens once" in log
         client.download(ended, tmp_path / "files")
         (file,) = (tmp_path / "files").rglob("*.keras")
         readme = file.with_name("README.txt").read_text()
@@ -70,3 +79,15 @@ def test_a_job_of_own_components_is_trained_exported_and_proven(packages_install
             assert name in readme
         assert "install acme-layers 1.4 and import acme_layers" in readme
         subprocess.run([sys.executable, "-c", LOAD, str(file)], cwd=file.parent, check=True)
+
+        refused = client.wait(submitted, timeout=60)
+        assert (refused.state_reason, refused.attempt_count) == (job_pb2.Job.SPEC_REFUSED, 1)
+        told = "user code raised ZeroDivisionError in line 15, in call: division by zero"
+        assert (refused.error.field_faults[0].field, refused.error.field_faults[0].description) == (
+            "spec.model.layers[3]",
+            told,
+        )
+        log = log_of(client, refused)
+        assert told in log
+        assert 'File "<user_code>", line 15, in call' in log
+    assert "Package zebra is left out: OSError: no stripes" in server.log_path.read_text()

@@ -96,7 +96,7 @@ def _look(command: Sequence[str], seconds: float, packages: set[str]) -> Look:
         was_in_time = timer.is_alive()
         timer.cancel()
         _end(process.pid)
-        process.wait()
+        process.communicate()
     if begun:
         how = f"ended its process with {process.returncode}" if was_in_time else f"took longer than {seconds:g} s"
         look.problems[begun] = f"its import {how}"

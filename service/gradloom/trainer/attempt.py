@@ -11,7 +11,7 @@ import numpy as np
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.spec import with_defaults
-from gradloom.trainer import delivery, handover, initial_weights, narration, outcome, session, standby
+from gradloom.trainer import delivery, handover, initial_weights, narration, outcome, session, standby, user_code
 from gradloom.trainer.loop import Training
 from gradloom.trainer.prepare import Given, Prepared, prepare
 from gradloom.trainer.proof import PROOF_EXAMPLES, Prover
@@ -73,6 +73,11 @@ def _prepared(attempt: Session) -> Prepared:
         prepared = prepare(with_defaults(assignment.spec, seed=0), given)
         attempt.control.record_resolved_spec(attempt_pb2.RecordResolvedSpecRequest(resolved_spec=prepared.resolved))
     narration.tell_resolved(prepared.resolved)
+    found = user_code.python_state(prepared.resolved.spec)
+    narration.tell_python_state(found)
+    if found and not assignment.HasField("resolved_spec"):
+        notice = narration.python_state_notice(found)
+        attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))
     if prepared.resolved.HasField("initial_weights") and not assignment.checkpoints:
         notice = initial_weights.summary(prepared.resolved.initial_weights)
         attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))

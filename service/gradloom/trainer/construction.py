@@ -169,5 +169,5 @@ def refusing(field: str) -> Iterator[None]:
         # Memory that ran out says nothing about the spec: another job may hold it.
         raise
     except Exception as error:
-        told = user_code.described(error) or f"is refused by Keras: {on_one_line(error)}"
+        told = user_code.told(error) or f"is refused by Keras: {on_one_line(error)}"
         raise refusal(field, told) from error

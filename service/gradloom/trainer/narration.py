@@ -1,9 +1,10 @@
 """What an attempt's log says to the person who reads it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from gradloom.trainer.python_state import Finding
 from gradloom.v1 import spec_pb2
 
 MOST_VARIABLES: Final = 200
@@ -50,6 +51,19 @@ def tell_resolved(resolved: spec_pb2.ResolvedSpec) -> None:
     if resolved.replica_dependent_layers:
         told = "the random numbers of these layers depend on the number of replicas, and so does the result: %s"
         logger.warning(told, ", ".join(resolved.replica_dependent_layers))
+
+
+def tell_python_state(found: Sequence[Finding]) -> None:
+    """Warns of each place where user code keeps state that a traced step does not see."""
+    for finding in found:
+        logger.warning("Python-side state: %s", finding)
+
+
+def python_state_notice(found: Sequence[Finding]) -> str:
+    """The same for the job's events, in a sentence."""
+    owners = ", ".join(dict.fromkeys(finding.owner for finding in found))
+    places = "1 place" if len(found) == 1 else f"{len(found)} places"
+    return f"user code keeps Python-side state in {places} ({owners}), where a traced step runs once; the log has each"
 
 
 def tell_epoch(epoch: int, epochs: int, scalars: Mapping[str, float], seconds: float) -> None:

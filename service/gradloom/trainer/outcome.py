@@ -42,11 +42,6 @@ def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAtte
     )
 
 
-def is_told_by_its_faults(error: Exception) -> bool:
-    """Whether the way to the place where it was raised says nothing more to the user."""
-    return isinstance(error, InvalidRequestError | DataUnavailable) and not user_code.described(error)
-
-
 def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
     """The reason for an exception; causes that hide behind another exception count where memory or disk ran out."""
     if isinstance(error, InvalidRequestError):

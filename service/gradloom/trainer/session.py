@@ -91,8 +91,7 @@ def _concluded(
 
         finish = outcome.failure(error, before_first_step=session.reporter.progress().global_step == 0)
         # The faults of a spec say it all; for the rest the way to the place is wanted.
-        shown = None if outcome.is_told_by_its_faults(error) else error
-        logger.error("failed: %s", finish.message, exc_info=shown)
+        logger.error("failed: %s", finish.message, exc_info=None if finish.error.field_faults else error)
         for fault in finish.error.field_faults:
             logger.error("  %s: %s", fault.field, fault.description)
         return finish

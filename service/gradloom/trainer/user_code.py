@@ -3,7 +3,9 @@
 Its lines are known to tracebacks and to `inspect`, as if it were a file.
 """
 
+import inspect
 import linecache
+import logging
 import sys
 import traceback
 from collections.abc import Iterator
@@ -14,14 +16,17 @@ import keras
 
 from gradloom.catalogue import Catalogue, Entry
 from gradloom.errors import FieldFault, InvalidRequestError
-from gradloom.spec.user_code import SOURCE_FIELD
+from gradloom.spec.user_code import REGISTERED, SOURCE_FIELD
 from gradloom.trainer import installed
 from gradloom.trainer.library_messages import on_one_line
+from gradloom.trainer.python_state import Finding, findings
 from gradloom.trainer.registered import RegistrationError, entries_registered_by, module_of
 from gradloom.v1 import spec_pb2
 
 MODULE: Final = "gradloom_user_code"
 FILE: Final = "<user_code>"
+
+logger = logging.getLogger(__name__)
 
 
 def bring_in(spec: spec_pb2.JobSpec) -> None:
@@ -29,7 +34,8 @@ def bring_in(spec: spec_pb2.JobSpec) -> None:
 
     Raises InvalidRequestError when the job's source fails or registers what it may not.
     """
-    installed.packages()
+    for problem in installed.problems():
+        logger.warning(problem)
     if spec.HasField("user_code"):
         Catalogue.add(run(spec.user_code.source))
 
@@ -50,7 +56,7 @@ def run(source: str) -> tuple[Entry, ...]:
     except RegistrationError as error:
         raise InvalidRequestError([FieldFault(SOURCE_FIELD, str(error))]) from None
     except (Exception, SystemExit) as error:
-        raise InvalidRequestError([FieldFault(SOURCE_FIELD, described(error) or on_one_line(error))]) from error
+        raise InvalidRequestError([FieldFault(SOURCE_FIELD, told(error) or on_one_line(error))]) from error
     if not entries:
         raise InvalidRequestError(
             [
@@ -63,9 +69,38 @@ def run(source: str) -> tuple[Entry, ...]:
     return entries
 
 
+def python_state(spec: spec_pb2.JobSpec) -> list[Finding]:
+    """What is found in the job's source, and in the classes of packages that the spec names."""
+    named = set(REGISTERED.findall(str(spec)))
+    names: dict[str, list[str]] = {}
+    for entry in Catalogue.load().entries():
+        # Initializers draw their numbers before anything is traced.
+        if entry.is_registered and entry.kind != "initializer" and (not entry.distribution or entry.type in named):
+            member = keras.saving.get_registered_object(entry.type)
+            names.setdefault(member.__module__, []).append(member.__qualname__)
+    return [finding for module, owners in sorted(names.items()) for finding in _python_state_of(module, owners)]
+
+
+def _python_state_of(module: str, owners: list[str]) -> list[Finding]:
+    try:
+        file = inspect.getsourcefile(sys.modules[module]) or module
+        return findings(source() if module == MODULE else inspect.getsource(sys.modules[module]), file, owners)
+    except (KeyError, OSError, TypeError, SyntaxError, RecursionError):
+        # Without readable source there is nothing to see.
+        return []
+
+
 def source() -> str:
     """The source that `run` has run."""
     return "".join(linecache.getlines(FILE))
+
+
+def told(error: BaseException) -> str:
+    """As `described`; says it in the log too, with the traceback, which a fault of the spec has no room for."""
+    text = described(error)
+    if text:
+        logger.error(text, exc_info=error)
+    return text
 
 
 def described(error: BaseException) -> str:

@@ -5,8 +5,7 @@
 
 import sys
 
-from tests.exactness.differences import differences
-from tests.exactness.trials import optimizer_names
+from tests.exactness.differences import differences, optimizer_names
 
 
 def main() -> int:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gradloom.catalogue import Catalogue
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,17 +30,21 @@ class Difference:
         return self.largest <= self.allowed
 
 
+def optimizer_names() -> list[str]:
+    """Every optimizer of the catalogue."""
+    return sorted(Catalogue.load().names("optimizer"))
+
+
 def differences(trials: Sequence[str], precision: str) -> list[Difference]:
     """What `trials.py` finds, by trial."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "found.npz"
         # Logical devices and the default type are set before the first operation: a process of its own.
-        subprocess.run(
-            [sys.executable, "-m", "tests.exactness.trials", out, precision, *trials],
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            cwd=ROOT,
-            check=True,
-        )
+        command = [sys.executable, "-m", "tests.exactness.trials", out, precision, *trials]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the trials ended with exit code {done.returncode}: {done.stderr}")
         with np.load(out) as archive:
             found = {key: archive[key] for key in archive.files}
     return [_difference(trial.partition(":")[0], precision, found) for trial in trials]

@@ -17,7 +17,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gradloom.catalogue import Catalogue
 from gradloom.spec import assign_groups, with_defaults
 from gradloom.trainer import models, strategy
 from gradloom.trainer.datasets import Arrays
@@ -26,6 +25,7 @@ from gradloom.trainer.loop import Training
 from gradloom.trainer.precision import set_precision
 from gradloom.trainer.program import Program
 from gradloom.v1 import spec_pb2
+from tests.exactness.differences import optimizer_names
 
 REPLICAS: Final = (1, 2, 4)
 EPOCHS: Final = 10
@@ -66,11 +66,6 @@ def options(optimizer: str, config: dict[str, Any]) -> Cases:
     cases["weight_decay"].optimizer.config["weight_decay"] = 0.1
     cases["frozen"] = spec_pb2.VariableGroup(frozen=True)
     return cases
-
-
-def optimizer_names() -> list[str]:
-    """Every optimizer of the catalogue."""
-    return sorted(Catalogue.load().names("optimizer"))
 
 
 def cases_of(trial: str) -> Cases:

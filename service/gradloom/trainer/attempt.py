@@ -66,7 +66,7 @@ def _prepared(attempt: Session) -> Prepared:
     if assignment.HasField("resolved_spec"):
         stored = assignment.resolved_spec
         threads = Threads(stored.intra_op_threads, stored.inter_op_threads)
-        prepared = prepare(stored.spec, given, threads)
+        prepared = prepare(stored.spec, given, threads, stored.jit_compiled)
         require_unchanged(stored, prepared.resolved)
     else:
         # The server has drawn a seed when it took the job; one that is given stands.

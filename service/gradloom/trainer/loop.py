@@ -29,7 +29,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gradloom.trainer import models
+from gradloom.trainer import jit, models
 from gradloom.trainer.batches import Batches, Examples, permutation
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.fitness import check_fit, check_model
@@ -58,6 +58,7 @@ class Training:
         steps_per_epoch: Updates of an epoch; those of one pass over the data, unless the spec says otherwise.
         place: Where in the work it is, between two steps.
         loss_scale: What the loss is scaled with, in float16.
+        jit_compiled: Whether XLA compiles forward and backward pass; AUTO is no until `settle_jit`.
         synchronized_layers: Paths of the BatchNormalization layers that were made synchronized.
         replica_dependent_layers: Paths of the layers whose random numbers depend on the number of replicas.
     """
@@ -91,6 +92,8 @@ class Training:
             options.synchronized_batch_normalization
         )
         self.synchronized_layers = synchronize_batch_normalization(model) if synchronized and replicas > 1 else []
+        self._jit_compile = options.jit_compile
+        self.jit_compiled = jit.is_asked_for(options.jit_compile, self.synchronized_layers)
         micro_batches = max(1, options.gradient_accumulation_steps)
         if replicas > 1 or micro_batches > 1:
             self._objective.settle_kinds(self._examples_to_try())
@@ -157,8 +160,31 @@ class Training:
     def _step_of(self, epoch: int) -> TrainingStep:
         groups = tuple(group for group in self.groups if group.is_trained(epoch))
         if groups not in self._steps:
-            self._steps[groups] = TrainingStep(self._objective, groups, self._clip_norm, self._tally, self.loss_scale)
+            self._steps[groups] = self._make_step(groups, self.jit_compiled)
         return self._steps[groups]
+
+    def _make_step(self, groups: tuple[Group, ...], compiled: bool) -> TrainingStep:
+        return TrainingStep(self._objective, groups, self._clip_norm, self._tally, self.loss_scale, compiled)
+
+    def settle_jit(self, decided: bool | None) -> None:
+        """Settles what AUTO means before the first step: as an earlier attempt decided, else by measuring both ways."""
+        if self._jit_compile != spec_pb2.TrainingSpec.AUTO or self.synchronized_layers:
+            return
+        if decided is None:
+            groups, order, full = self._step.groups, self._order_of(0), self._train.full
+            variables = self._variables()
+            state = variables.read()
+
+            def train(step: TrainingStep, steps: int) -> int:
+                return self._program.train(step, order, 0, min(steps, full), look=False)
+
+            try:
+                decided = full > 0 and jit.is_faster(train, *(self._make_step(groups, way) for way in (False, True)))
+            finally:
+                variables.restore(state)
+        self.jit_compiled = decided
+        self._steps.clear()
+        self._step = self._step_of(1)
 
     def _examples_to_try(self) -> Examples:
         rows = np.arange(min(max(self._train.size, 3), 64)) % self._train.count

@@ -76,13 +76,20 @@ class Faults:
             raise DataUnavailable(list(dict.fromkeys(self.data)))
 
 
-def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None, rehearsal: bool = False) -> Prepared:
+def prepare(
+    spec: spec_pb2.JobSpec,
+    given: Given,
+    threads: Threads | None = None,
+    jit_compiled: bool | None = None,
+    rehearsal: bool = False,
+) -> Prepared:
     """Prepares the training of a spec in this process, which must not have used TensorFlow before.
 
     Args:
         spec: With every default filled in.
         given: What the job is given.
         threads: Those of an earlier attempt; by default the ones that suit the devices.
+        jit_compiled: What an earlier attempt found best; by default found here where the spec says AUTO.
         rehearsal: Prepare as if the replicas were there, on a CPU: what the validator does.
 
     Raises:
@@ -131,6 +138,8 @@ def prepare(spec: spec_pb2.JobSpec, given: Given, threads: Threads | None = None
             targets = arranged(models.build_targets(spec), models.output_names(model))
             fitness.check_fit(sources["test"], "spec.data.test", model, targets)
     faults.raise_any()
+    if not rehearsal:
+        training.settle_jit(jit_compiled)
     resolution = Resolution(given.device_kind, given.replicas, threads)
     resolved = resolve(spec, resolution, model, assignment, training, sources)
     if weights is not None:

@@ -72,6 +72,7 @@ def resolve(
         intra_op_threads=resolution.threads.intra_op,
         inter_op_threads=resolution.threads.inter_op,
         synchronized_layers=training.synchronized_layers,
+        jit_compiled=training.jit_compiled,
         versions=versions() | installed.versions_for(spec),
         replica_dependent_layers=training.replica_dependent_layers,
     )

@@ -132,9 +132,11 @@ class TrainingStep:
         clip_norm: float | None,
         tally: Tally,
         loss_scale: LossScale | None = None,
+        compiled: bool = False,
     ):
         self.groups = tuple(groups)
         self.loss_scale = loss_scale
+        self._compiled = compiled
         self._objective = objective
         self._clip_norm = clip_norm
         self._tally = tally
@@ -151,18 +153,28 @@ class TrainingStep:
 
     def backward(self, share: Share) -> Backward:
         """This replica's share of the loss and its gradients, scaled in float16; counts the share in the tally."""
+        found, gradients = self._compiled_passes(share) if self._compiled else self._passes(share)
+        self._tally.add(found, share)
+        return Backward(found.loss, gradients)
+
+    def _passes(self, share: Share) -> tuple[Found, list[tf.Tensor]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._watched)
             with self._tally.counting(share):
                 found = self._objective(share, training=True, trained=self.variables)
             target = found.loss if self.loss_scale is None else self.loss_scale.scaled(found.loss)
-        self._tally.add(found, share)
-        gradients = [
+        return found, [
             # A variable that the loss does not reach has a gradient of 0.
             tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
             for gradient, variable in zip(tape.gradient(target, self._watched), self._watched, strict=True)
         ]
-        return Backward(found.loss, gradients)
+
+    def _compiled_passes(self, share: Share) -> tuple[Found, list[tf.Tensor]]:
+        replica = tf.distribute.get_replica_context()
+        if share.counts is None and replica.num_replicas_in_sync > 1:
+            # XLA reduces over no replicas: what the passes would ask for is found before.
+            share = share._replace(counts=replica.all_reduce(tf.distribute.ReduceOp.SUM, self.counts(share)))
+        return tf.function(self._passes, autograph=False, jit_compile=True)(share)
 
     def counts(self, share: Share) -> tf.Tensor:
         """What `Share.counts` holds, of this replica's share."""

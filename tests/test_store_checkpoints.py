@@ -125,12 +125,27 @@ def test_the_best_and_the_final_one_are_kept_however_old(desk):
         desk.save(attempt, step)
     assert kept(desk.store, attempt.uid) == [(1, 40), (1, 30), (1, 10)]
     desk.save(attempt, 50, best=True)
-    assert kept(desk.store, attempt.uid) == [(1, 50), (1, 40)]
+    assert kept(desk.store, attempt.uid) == [(1, 50), (1, 40), (1, 10)], "who goes on from 40 may need 10"
     desk.save(attempt, 60, final=True)
+    assert kept(desk.store, attempt.uid) == [(1, 60), (1, 50)]
     following = desk.again(attempt)
     for step in (62, 64):
         desk.save(following, step)
     assert kept(desk.store, attempt.uid) == [(2, 64), (2, 62), (1, 60), (1, 50)]
+
+
+def test_an_attempt_that_went_back_beyond_the_best_one_keeps_the_best_before(desk):
+    first = desk.run("one")
+    desk.save(first, 10, best=True)
+    desk.save(first, 40)
+    desk.save(first, 50, best=True)  # It is damaged: the second attempt goes on from 40.
+    second = desk.again(first)
+    for step in (42, 44, 46):
+        desk.save(second, step)
+    assert kept(desk.store, first.uid) == [(2, 46), (2, 44), (1, 10)]
+    desk.save(second, 50, best=True)
+    desk.save(second, 52)
+    assert kept(desk.store, first.uid) == [(2, 52), (2, 50)]
 
 
 def test_a_later_attempt_that_had_to_start_over_is_newer_whatever_its_update(desk):

@@ -41,7 +41,7 @@ class ModelJob:
     history: list[int] = field(default_factory=lambda: [Job.QUEUED])
     saved: list[tuple[int, int]] = field(default_factory=list)
     """Attempt and update of the checkpoints on record, oldest first."""
-    best: tuple[int, int] | None = None
+    best: set[tuple[int, int]] = field(default_factory=set)
 
     def may_end_in(self, state: int) -> bool:
         proven = self.finished == Job.COMPLETED
@@ -51,8 +51,11 @@ class ModelJob:
         if (number, step) not in self.saved:
             self.saved.append((number, step))
         if best:
-            self.best = (number, step)
-        self.saved = [one for one in self.saved if one in self.saved[-2:] or one == self.best]
+            self.best.add((number, step))
+        newest = self.saved[-2:]
+        needed = [[o for o in self.saved if o in self.best and o <= one and o[1] <= one[1]][-1:] for one in newest]
+        self.saved = [one for one in self.saved if one in newest or [one] in needed]
+        self.best &= set(self.saved)
 
     def move(self, to: int) -> None:
         assert to in NEXT_STATES[self.state]
@@ -208,11 +211,11 @@ class StoreAgainstModel(RuleBasedStateMachine):
             assert bool(store.list_artifacts(name_of(job_id))[0]) == (job.state == Job.SUCCEEDED)
 
     @invariant()
-    def the_newest_two_checkpoints_and_the_best_are_on_record(self):
+    def the_newest_two_checkpoints_and_the_best_as_of_each_are_on_record(self):
         for job_id, job in self.jobs.items():
             stored = [stored.checkpoint for stored in self.desk.store.checkpoints_of(job.uid)]
             assert [(one.attempt, one.global_step) for one in reversed(stored)] == job.saved
-            assert [(one.attempt, one.global_step) for one in stored if one.best] == ([job.best] if job.best else [])
+            assert {(one.attempt, one.global_step) for one in stored if one.best} == job.best
             step = job.saved[-1][1] if job.saved else None
             progress = self.desk.store.get_job(name_of(job_id)).progress
             assert (progress.checkpoint_step if progress.HasField("checkpoint_step") else None) == step

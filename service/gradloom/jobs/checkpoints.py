@@ -35,10 +35,10 @@ class Checkpoints:
     ) -> CheckpointOutcome:
         """Puts a checkpoint of a live attempt on record, and takes those off it that are no longer to be kept.
 
-        Kept are the newest ones (`training.checkpoint.keep` of the spec), the best, the newest final one, and what a
-        job that has not ended starts with. A repeat with the same content is fine; it can only add `best` and `final`.
-        Raises AttemptSupersededError, InvalidRequestError for a path that leads astray and the like, WrongStateError
-        for other content under the same path, and for one that is older than the attempt's newest.
+        Kept are the newest ones (`training.checkpoint.keep` of the spec), the newest final one, the best as of each of
+        these, and what a job that has not ended starts with. A repeat with the same content is fine; it can only add
+        `best` and `final`. Raises AttemptSupersededError, InvalidRequestError for a path that leads astray and the
+        like, WrongStateError for other content under a path, and for one that is older than the attempt's newest.
         """
         faults = checkpoint_faults(checkpoint)
         if faults:
@@ -168,12 +168,11 @@ def _insert(
 
 
 def _mark(connection: sa.Connection, uid: str, number: int, checkpoint: attempt_pb2.Checkpoint) -> None:
-    """Adds what it is said to be; there is one best checkpoint."""
-    this = _checkpoint_is(uid, number, checkpoint.path)
-    if checkpoint.best:
-        connection.execute(checkpoints.update().where(checkpoints.c.job_uid == uid).values(best=this))
-    if checkpoint.final:
-        connection.execute(checkpoints.update().where(this).values(final=True))
+    """Adds what it is said to be."""
+    marks = {name: True for name in ("best", "final") if getattr(checkpoint, name)}
+    if marks:
+        this = _checkpoint_is(uid, number, checkpoint.path)
+        connection.execute(checkpoints.update().where(this).values(**marks))
 
 
 def _drop_superfluous(connection: sa.Connection, uid: str) -> list[sa.Row[Any]]:
@@ -188,9 +187,18 @@ def _drop_superfluous(connection: sa.Connection, uid: str) -> list[sa.Row[Any]]:
     )
     kept = {(row.attempt, row.path) for row in needed}
     stored = _of_job(connection, uid)
-    final = [row for row in stored if row.final][:1]
-    kept |= {(row.attempt, row.path) for row in [*stored[:keep], *final, *(row for row in stored if row.best)]}
+    for row in [*stored[:keep], *[row for row in stored if row.final][:1]]:
+        kept |= {(one.attempt, one.path) for one in (row, *_best_as_of(row, stored))}
     dropped = [row for row in stored if (row.attempt, row.path) not in kept]
     for row in dropped:
         connection.execute(checkpoints.delete().where(_checkpoint_is(uid, row.attempt, row.path)))
     return dropped
+
+
+def _best_as_of(row: sa.Row[Any], stored: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:
+    """The best checkpoint when `row` was saved, if any; whoever goes on from `row` may need it at the end.
+
+    An attempt that went back further than the newest best one, because that was damaged, needs the one before.
+    """
+    earlier = stored[stored.index(row) :]
+    return [other for other in earlier if other.best and other.global_step <= row.global_step][:1]

@@ -191,7 +191,7 @@ checkpoints = Table(
     Column("epoch", Integer, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False),
-    # Of the newest that was written at the end of a best epoch, alone.
+    # Written at the end of the best epoch so far.
     Column("best", Boolean, nullable=False),
     Column("final", Boolean, nullable=False),
     Column("time", UtcTime, nullable=False),

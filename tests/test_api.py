@@ -179,6 +179,8 @@ async def test_a_component_says_what_its_config_may_hold(api: Api) -> None:
     parameters = {parameter.name: parameter for parameter in dense.parameters}
     assert parameters["units"].required
     assert parameters["use_bias"].default_value.bool_value is True
+    assert not parameters["use_bias"].component_kind
+    assert parameters["kernel_initializer"].component_kind == service_pb2.ComponentInfo.INITIALIZER
     digits = await api.stub.ListComponents(service_pb2.ListComponentsRequest(type="digits"))
     assert list(digits.components[0].dataset.feature_shape) == [8, 8]
 

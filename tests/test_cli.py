@@ -492,6 +492,12 @@ def test_components_are_listed_and_explained_and_a_wrong_one_gets_its_nearest(se
     dense = service_pb2.ComponentInfo(type="Dense", kind=service_pb2.ComponentInfo.LAYER, doc="A layer.")
     dense.parameters.add(name="units", value_type="int", required=True)
     dense.parameters.add(name="use_bias", value_type="bool").default_value.bool_value = True
+    dense.parameters.add(name="sizes", value_type="list").default_value.list_value.append(30)
+    dense.parameters.add(name="factor", value_type="float").default_value.number_value = 1
+    kernel = dense.parameters.add(name="kernel", value_type="component")
+    kernel.component_kind, kernel.default_value.string_value = service_pb2.ComponentInfo.INITIALIZER, "zeros"
+    rate = dense.parameters.add(name="rate", value_type="float", required=True)
+    rate.component_kind = service_pb2.ComponentInfo.SCHEDULE
     data = service_pb2.DatasetInfo(feature_shape=[8, 8], feature_dtype="float32", label_dtype="int64", classes=10)
     data.splits["train"] = 1437
     played.components = [
@@ -500,8 +506,14 @@ def test_components_are_listed_and_explained_and_a_wrong_one_gets_its_nearest(se
     ]
     assert gradloom(serving, "components").stdout.splitlines()[1].split() == ["Dense", "layer", "A", "layer."]
     shown = gradloom(serving, "components", "Dense").stdout
-    assert "units       int   required" in shown
-    assert "use_bias    bool  true" in shown
+    assert [line.split(maxsplit=1) for line in shown.splitlines()[-6:]] == [
+        ["units", "int                required"],
+        ["use_bias", "bool               true"],
+        ["sizes", "list               [30]"],
+        ["factor", "float              1.0"],
+        ["kernel", 'initializer        "zeros"'],
+        ["rate", "float or schedule  required"],
+    ]
     assert "1,437 examples" in gradloom(serving, "components", "digits").stdout
     wrong = gradloom(serving, "components", "Dens")
     assert (wrong.returncode, wrong.stderr) == (4, "gradloom: no component of type 'Dens'; near it: Dense\n")

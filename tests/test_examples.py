@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gradloom import documents
+from gradloom import components, documents
 from gradloom.catalogue import Catalogue
 from gradloom.spec import OwnedDevices, check_job
 
@@ -45,3 +46,16 @@ def test_an_example_learns_and_its_exports_agree_with_it(found, name):
     assert told["writes"] == []
     # The outputs of some are scores of up to 350.
     assert max(told["saved_model"], told["keras"]) < 1e-3
+
+
+def test_every_object_of_ours_is_in_an_example():
+    named = "".join(file.read_text() for file in FILES)
+    to_be_subclassed = {"GradientTransformation"}
+    own = set(components.__all__) - to_be_subclassed
+    assert [name for name in sorted(own) if f"gradloom>{name}" not in named] == []
+
+
+def test_the_examples_readme_has_a_line_for_every_example():
+    readme = (ROOT / "examples/README.md").read_text()
+    listed = re.findall(r"^\| \[(\w+)\]\((\w+)\.yaml\) .* \| .+\d.* \| .+\d.* \|$", readme, flags=re.M)
+    assert sorted(listed) == [(file.stem, file.stem) for file in FILES]

@@ -68,7 +68,10 @@ def _info(entry: Entry) -> service_pb2.ComponentInfo:
 
 def _parameter(parameter: Parameter) -> service_pb2.ComponentParameter:
     info = service_pb2.ComponentParameter(
-        name=parameter.name, value_type=parameter.value_type, required=parameter.required
+        name=parameter.name,
+        value_type=parameter.value_type,
+        required=parameter.required,
+        component_kind=parameter.component_kind and parameter.component_kind.upper(),
     )
     if not parameter.required:
         info.default_value.CopyFrom(_value(parameter.default))

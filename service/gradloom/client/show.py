@@ -108,7 +108,8 @@ def outcome_details(job: job_pb2.Job) -> Iterator[str]:
         yield f"export    {text.one_line(export.path)}"
         yield (
             f"proof     {export.proof_examples} examples in a clean process, largest difference "
-            f"{export.largest_difference:.2g} (allowed {export.absolute_tolerance:g})"
+            f"{export.largest_difference:.2g} (allowed {export.absolute_tolerance:g} + "
+            f"{export.relative_tolerance:g} of each output)"
         )
     # The message of a success says what the export and its proof say.
     if job.state_message and not job.HasField("export"):
@@ -193,8 +194,8 @@ def component_lines(component: service_pb2.ComponentInfo) -> Iterator[str]:
         rows = (
             (
                 parameter.name,
-                parameter.value_type,
-                "required" if parameter.required else _literal(parameter.default_value),
+                _value_type(parameter),
+                "required" if parameter.required else _literal(parameter.default_value, parameter.value_type),
             )
             for parameter in component.parameters
         )
@@ -211,10 +212,27 @@ def _dataset_lines(dataset: service_pb2.DatasetInfo) -> Iterator[str]:
         yield f"{_INDENT}{text.one_line(split):<9} {examples:,} examples"
 
 
-def _literal(value: Any) -> str:
+def _value_type(parameter: service_pb2.ComponentParameter) -> str:
+    """`int`; `initializer` for a component; `list of layer`, `float or schedule`."""
+    if not parameter.component_kind:
+        return parameter.value_type
+    kind = enum_name(service_pb2.ComponentInfo.Kind, parameter.component_kind).lower()
+    joined = {"component": "", "list": "list of "}
+    return joined.get(parameter.value_type, f"{parameter.value_type} or ") + kind
+
+
+def _literal(value: Any, value_type: str) -> str:
     """A google.protobuf.Value as it would be written in a spec."""
     import json
 
     from google.protobuf import json_format
 
-    return json.dumps(json_format.MessageToDict(value), ensure_ascii=False)
+    plain = json_format.MessageToDict(value)
+    return json.dumps(plain if value_type == "float" else _with_whole_numbers(plain), ensure_ascii=False)
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """The wire has one type of number: 64 comes as 64.0."""
+    if isinstance(value, list):
+        return [_with_whole_numbers(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

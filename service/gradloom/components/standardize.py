@@ -14,7 +14,8 @@ class Standardize(keras.layers.Layer):
     """Flattens each example and brings each number in it to mean 0 and variance 1 over the examples trained on so far.
 
     After the first epoch mean and variance are exactly those of the training data, whatever the number of replicas;
-    before anything was trained on, inputs pass as they are. The sums behind them are kept in float64.
+    before anything was trained on, inputs pass as they are. The sums behind them are kept in float64. While an epoch
+    with gradient accumulation runs, a micro-batch sees those before it in its step, and none after it.
 
     Args:
         epsilon: Float, added to the variance; above 0.

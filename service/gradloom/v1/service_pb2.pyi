@@ -227,16 +227,18 @@ class ComponentInfo(_message.Message):
     def __init__(self, type: _Optional[str] = ..., kind: _Optional[_Union[ComponentInfo.Kind, str]] = ..., doc: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[ComponentParameter, _Mapping]]] = ..., dataset: _Optional[_Union[DatasetInfo, _Mapping]] = ...) -> None: ...
 
 class ComponentParameter(_message.Message):
-    __slots__ = ("name", "value_type", "default_value", "required")
+    __slots__ = ("name", "value_type", "default_value", "required", "component_kind")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VALUE_TYPE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_VALUE_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    COMPONENT_KIND_FIELD_NUMBER: _ClassVar[int]
     name: str
     value_type: str
     default_value: _struct_pb2.Value
     required: bool
-    def __init__(self, name: _Optional[str] = ..., value_type: _Optional[str] = ..., default_value: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., required: bool = ...) -> None: ...
+    component_kind: ComponentInfo.Kind
+    def __init__(self, name: _Optional[str] = ..., value_type: _Optional[str] = ..., default_value: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., required: bool = ..., component_kind: _Optional[_Union[ComponentInfo.Kind, str]] = ...) -> None: ...
 
 class DatasetInfo(_message.Message):
     __slots__ = ("feature_shape", "feature_dtype", "label_dtype", "classes", "splits")

@@ -15,7 +15,8 @@ from gradloom.spec import with_defaults
 from gradloom.trainer import installed, models, outcome, user_code
 from gradloom.trainer.construction import construct
 from gradloom.trainer.reference import packages_of_components
-from gradloom.v1 import job_pb2
+from gradloom.trainer.requirements import require_reloadable
+from gradloom.v1 import job_pb2, spec_pb2
 from tests.own_packages import PACKAGES, own_catalogue, write_package
 from tests.specs import SOUND, changed, faults_of
 
@@ -123,13 +124,16 @@ def test_source_registers_under_a_name_of_its_own_and_replaces_nothing(source: s
     assert keras.layers.Dense(1).get_config()["units"] == 1
 
 
-def test_an_exception_of_user_code_says_its_line_and_ends_the_job_before_the_first_step() -> None:
+def test_an_exception_of_user_code_says_its_line_and_ends_the_job_before_the_first_step(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bring_in(SOURCE)
     with pytest.raises(InvalidRequestError) as caught:
         build({"type": "mine>Half", "name": "half", "config": {"divisor": 0.0}})
     (fault,) = caught.value.faults
     assert fault.field == "spec.model.layers[1]"
     assert fault.description.startswith("user code raised ZeroDivisionError in line 21, in check: float division by")
+    assert 'File "<user_code>", line 21, in check' in caplog.text
     finish = outcome.failure(caught.value, before_first_step=True)
     assert finish.reason == job_pb2.Job.SPEC_REFUSED
     assert "    return 1 / (1 / divisor)" in finish.error.log_lines, "the line itself, though it is in no file"
@@ -140,6 +144,30 @@ def test_an_exception_of_user_code_says_its_line_and_ends_the_job_before_the_fir
     finish = outcome.failure(later.value, before_first_step=False)
     assert finish.reason == job_pb2.Job.TRAINER_RAISED
     assert finish.message == "user code raised ZeroDivisionError in line 21, in check: float division by zero"
+
+
+def test_a_class_that_could_not_be_loaded_back_is_refused_before_the_training() -> None:
+    bring_in(SOURCE)
+    layers = [{"type": "Flatten"}, {"type": "mine>Half", "name": "half"}]
+    spec = with_defaults(changed("spec.model.layers", [SOUND["spec"]["model"]["layers"][0], *layers]).spec, seed=1)
+    model = models.build_model(spec)
+    require_reloadable(spec, model)
+    keras.saving.get_custom_objects()["mine>Half"].get_config = lambda self: {"halves": 2}
+    with pytest.raises(InvalidRequestError) as caught:
+        require_reloadable(spec, model)
+    (fault,) = caught.value.faults
+    assert fault.field == "spec.export.formats"
+    assert "KERAS could not be loaded back" in fault.description
+    assert "halves" in fault.description
+    del spec.export.formats[:]
+    spec.export.formats.append(spec_pb2.ExportSpec.SAVED_MODEL)
+    require_reloadable(spec, model)
+
+
+def test_a_layer_that_takes_no_name_is_refused_with_what_to_do() -> None:
+    bring_in(SOURCE.replace(", **kwargs", "").replace("(**kwargs)", "()"))
+    with pytest.raises(InvalidRequestError, match="is not a parameter of mine>Half: let its constructor take"):
+        build({"type": "mine>Half", "name": "half"})
 
 
 def test_an_installed_package_brings_its_components_and_its_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,8 @@ def construct(entry: Entry, config: Mapping[str, Any], field: str, data_roots: t
         parameter = entry.by_name.get(key)
         if parameter is None:
             hint = did_you_mean(key, entry.by_name)
+            if key == "name" and entry.is_registered:
+                hint = ": let its constructor take **kwargs and pass them to its base, which has a name"
             raise refusal(child(config_field, key), f"is not a parameter of {entry.type}{hint}")
         if entry.is_registered and parameter.value_type in ("any", "list"):
             arguments[key] = _of_custom_class(value, child(config_field, key), data_roots)

@@ -17,6 +17,7 @@ from gradloom.spec.user_code import REGISTERED
 from gradloom.trainer import datasets, fitness, initial_weights, installed, models, standby, strategy, user_code
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.loop import Training
+from gradloom.trainer.requirements import require_reloadable
 from gradloom.trainer.resolved import Resolution, resolve, resolve_data
 from gradloom.trainer.strategy import Threads
 from gradloom.trainer.targets import arranged
@@ -117,6 +118,7 @@ def prepare(
             with distribution.scope():
                 # A builder waits for the data, whose shape it needs.
                 model = models.build_model(spec, given.data_roots, lambda: loading["train"].result().features.shape[1:])
+            require_reloadable(spec, model)
             paths = models.variable_paths(model)
             assignment = assign_groups([path for path, variable in paths if variable.trainable], spec.variable_groups)
         sources = _gathered(loading, faults)

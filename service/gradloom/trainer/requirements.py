@@ -11,15 +11,39 @@ from pathlib import Path
 from typing import Any, Final
 
 import keras
+import tensorflow as tf
 
+from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.trainer import installed, user_code
+from gradloom.trainer.library_messages import on_one_line
+from gradloom.trainer.models import exported_model
 from gradloom.trainer.registered import module_of
+from gradloom.v1 import spec_pb2
 from gradloom.version import __version__
 
 logger = logging.getLogger(__name__)
 
 README: Final = "README.txt"
 SOURCE: Final = "user_code.py"
+
+
+def require_reloadable(spec: spec_pb2.JobSpec, model: keras.Model) -> None:
+    """Makes sure before the training that a `.keras` file of classes of the user's own could be loaded back.
+
+    Raises InvalidRequestError for a class whose `get_config` does not give what its constructor takes.
+    """
+    if spec_pb2.ExportSpec.KERAS not in spec.export.formats or not user_code.foreign_entries(spec):
+        return
+    try:
+        config = keras.saving.serialize_keras_object(exported_model(model))
+        with tf.device("/CPU:0"):
+            keras.saving.deserialize_keras_object(config)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:
+        told = user_code.told(error) or on_one_line(error)
+        description = f"KERAS could not be loaded back: {told}"
+        raise InvalidRequestError([FieldFault("spec.export.formats", description)]) from error
 
 
 def needs_of(keras_file: Path) -> dict[str, list[str]]:

@@ -78,7 +78,8 @@ class Tally:
         for prefix, metric in self._metrics:
             result = metric.result()
             for name, value in (result if isinstance(result, dict) else {metric.name: result}).items():
-                scalars[prefix + name] = float(value)
+                # A result may be a variable itself, which differs from replica to replica until it is read.
+                scalars[prefix + name] = float(tf.convert_to_tensor(value))
         return scalars
 
 

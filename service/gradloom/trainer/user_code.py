@@ -69,13 +69,19 @@ def run(source: str) -> tuple[Entry, ...]:
     return entries
 
 
+def foreign_entries(spec: spec_pb2.JobSpec) -> list[Entry]:
+    """What the job's source registers, and what a spec names of packages."""
+    named = set(REGISTERED.findall(str(spec)))
+    entries = (entry for entry in Catalogue.load().entries() if entry.is_registered)
+    return [entry for entry in entries if not entry.distribution or entry.type in named]
+
+
 def python_state(spec: spec_pb2.JobSpec) -> list[Finding]:
     """What is found in the job's source, and in the classes of packages that the spec names."""
-    named = set(REGISTERED.findall(str(spec)))
     names: dict[str, list[str]] = {}
-    for entry in Catalogue.load().entries():
+    for entry in foreign_entries(spec):
         # Initializers draw their numbers before anything is traced.
-        if entry.is_registered and entry.kind != "initializer" and (not entry.distribution or entry.type in named):
+        if entry.kind != "initializer":
             member = keras.saving.get_registered_object(entry.type)
             names.setdefault(member.__module__, []).append(member.__qualname__)
     return [finding for module, owners in sorted(names.items()) for finding in _python_state_of(module, owners)]

@@ -1,10 +1,16 @@
 """The types that a job's precision gives to weights, computations and losses."""
 
 import keras
+import numpy as np
 import pytest
 
 from gradloom.errors import InvalidRequestError
-from gradloom.trainer import models
+from gradloom.trainer import models, strategy
+from gradloom.trainer.datasets import Arrays
+from gradloom.trainer.groups import Group
+from gradloom.trainer.loop import Training
+from gradloom.trainer.precision import set_precision
+from gradloom.trainer.targets import Target
 from gradloom.v1 import spec_pb2
 
 TrainingSpec = spec_pb2.TrainingSpec
@@ -72,3 +78,22 @@ def test_a_layer_that_was_kept_in_float32_among_mixed_ones_stays_so():
     assert [layer.dtype_policy.name for layer in built.layers[1:]] == ["mixed_bfloat16", "float32"]
     with pytest.raises(InvalidRequestError, match="MIXED_BFLOAT16 sets it for all layers"):
         built_from_json(mixed, TrainingSpec.FLOAT32)
+
+
+@pytest.mark.usefixtures("_types_put_back")
+def test_internal_losses_are_told_apart_although_layers_compute_in_half_precision():
+    options = TrainingSpec(
+        global_batch_size=4, seed=1, precision=TrainingSpec.MIXED_FLOAT16, gradient_accumulation_steps=2
+    )
+    set_precision(options)
+    distribution = strategy.make_strategy(strategy.CPU, 1)
+    with distribution.scope():
+        # A mean over the examples; the parts of a batch differ from it by the rounding of float16.
+        hidden = keras.layers.Dense(64, activity_regularizer=keras.regularizers.L2(1.0))
+        model = keras.Sequential([keras.Input((3,)), hidden, keras.layers.Dense(1)], name="model")
+        groups = [Group("all", tuple(model.trainable_variables), keras.optimizers.SGD(1e-3))]
+    arrays = Arrays(np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32), np.ones((8, 1), np.float32))
+    target = Target("", keras.losses.MeanSquaredError())
+    training = Training(model, [target], groups, options, arrays, None, distribution)
+    assert hidden.compute_dtype == "float16"
+    assert training.run_epoch(1)["loss"] > 0

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from gradloom.spec import assign_groups, with_defaults
 from gradloom.trainer import models, strategy
@@ -132,7 +131,7 @@ class ReversedProgram(Program):
     """Trains on the rows of each batch in reversed order: what rounding alone can change."""
 
     def _batch(self, *arguments: Any) -> Any:
-        return tf.nest.map_structure(lambda tensor: tensor[::-1], super()._batch(*arguments))
+        return super()._batch(*arguments).map(lambda tensor: tensor[::-1])
 
 
 class ReversedTraining(Training):

@@ -19,6 +19,7 @@ import tensorflow as tf
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.trainer.batches import Examples, Share
 from gradloom.trainer.draws import Draws
+from gradloom.trainer.precision import computing_as_weights_are
 from gradloom.trainer.targets import Target, by_target
 
 
@@ -202,7 +203,8 @@ class Objective:
                 replicas.
         """
         state = [(variable, tf.identity(variable.value)) for variable in self.model.non_trainable_variables]
-        passes = {training: self._compare(examples, training) for training in (False, True)}
+        with computing_as_weights_are(self.model):
+            passes = {training: self._compare(examples, training) for training in (False, True)}
         for variable, value in state:
             variable.assign(value)
         calm, active = passes[False], passes[True]
@@ -214,7 +216,8 @@ class Objective:
             FieldFault(
                 probe.where,
                 f"{probe.name} gives a loss for a whole batch that is neither the sum nor the mean over its "
-                "examples; it would depend on the number of replicas, so it needs cpu_replicas or gpus 1",
+                "examples; it would depend on the number of replicas, so it needs cpu_replicas or gpus 1, "
+                "and no gradient_accumulation_steps",
             )
             for probe in dict.fromkeys((*calm, *active))
             if probe.kind is None

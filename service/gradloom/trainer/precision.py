@@ -1,5 +1,7 @@
 """The floating-point types of a job: of its weights, of its computations, and the scale of the loss in float16."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import keras
@@ -18,6 +20,21 @@ def set_precision(options: spec_pb2.TrainingSpec) -> None:
     # Losses, metrics and learning rates have the default type: float32 also where layers compute in less.
     keras.config.set_floatx("float64" if policy == "float64" else "float32")
     keras.config.set_dtype_policy(policy)
+
+
+@contextmanager
+def computing_as_weights_are(model: keras.Model) -> Iterator[None]:
+    """Within it the model computes in the type of its weights, also where it does in less: to compare losses."""
+    policies = [
+        (layer, layer.dtype_policy) for layer in model._flatten_layers() if layer.compute_dtype != layer.variable_dtype
+    ]
+    for layer, _ in policies:
+        layer.dtype_policy = layer.variable_dtype
+    try:
+        yield
+    finally:
+        for layer, policy in policies:
+            layer.dtype_policy = policy
 
 
 class LossScale:

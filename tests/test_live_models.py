@@ -146,6 +146,15 @@ def test_what_cannot_be_sent_is_refused_with_what_to_do(acme: Any) -> None:
     assert "not registered, cube" in refused(sound, loss=cube)["spec.loss"]
     assert "got a object" in refused(sound, training={"epochs": object()})["spec.training.epochs"]
     assert "must be a Keras 3 model or a mapping" in refused(3)["model"]
+    two = keras.Model([inputs, other := keras.Input((8,))], layers.Add()([inputs, other]))
+    assert "must have one input, as a data source has one array of features; has 2" in refused(two)["model"]
+
+
+def test_an_operation_outside_a_layer_is_refused_with_what_to_do() -> None:
+    inputs = keras.Input((8, 8))
+    (fault,) = faults_of(job_of(keras.Model(inputs, layers.Flatten()(inputs / 16.0))))
+    assert fault.field == "spec.model.keras_config.config.layers[1]"
+    assert fault.description.startswith('must be a layer; "TrueDivide" is an operation on tensors: put it into one')
 
 
 def test_a_class_that_the_server_does_not_know_is_refused_by_its_name_with_the_ways_to_bring_it(acme: Any) -> None:

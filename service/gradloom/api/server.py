@@ -44,7 +44,7 @@ from gradloom.jobs.lock import DataDirectoryInUseError, DataDirectoryLock, hold_
 from gradloom.jobs.scheduler import Scheduler
 from gradloom.jobs.server_beat import ServerBeat
 from gradloom.jobs.store import Store
-from gradloom.settings import Settings
+from gradloom.settings import Settings, is_loopback
 from gradloom.spec import OwnedDevices
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ async def serve(settings: Settings) -> None:
     try:
         with hold_data_directory(settings.data_dir) as lock:
             _prove_writable(settings.artifact_root)
+            _warn_of_user_code(settings)
             async with _running(settings, lock) as server:
                 _say(settings, server.addresses)
                 await signals.stop.wait()
@@ -236,6 +237,13 @@ def _write_addresses(data_dir: Path, addresses: Mapping[str, str]) -> None:
     aside = data_dir / f"{ADDRESSES_FILE}.aside"
     aside.write_text(json.dumps({"pid": os.getpid(), **addresses}) + "\n")
     os.replace(aside, data_dir / ADDRESSES_FILE)
+
+
+def _warn_of_user_code(settings: Settings) -> None:
+    """Says at the start what the setting means, once."""
+    if settings.user_code:
+        who = "whoever reaches the listener" if not is_loopback(settings.listen) else "whoever is on this machine"
+        log.warning("--user-code: %s can run any Python here, as this server's user", who)
 
 
 def _say(settings: Settings, addresses: Mapping[str, str]) -> None:

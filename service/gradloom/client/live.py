@@ -35,6 +35,8 @@ def _model(model: Any) -> dict[str, Any]:
     inputs = getattr(model, "inputs", None)
     if not inputs:
         raise _refusal("model", "has no input shape yet: begin it with keras.Input(shape)")
+    if len(inputs) > 1:
+        raise _refusal("model", f"must have one input, as a data source has one array of features; has {len(inputs)}")
     if any(tensor.shape[0] is not None for tensor in inputs):
         raise _refusal("model", f"has batches of {inputs[0].shape[0]} only: begin it with keras.Input(shape)")
     try:

@@ -177,6 +177,14 @@ class ComponentChecker:
         module = value.get("module")
         if module is None or is_known_module(module):
             return True
+        if isinstance(module, str) and module.startswith("keras.src.ops"):
+            operation = shown(value.get("class_name"))
+            self.faults.add(
+                field,
+                f"must be a layer; {operation} is an operation on tensors: put it into one, such as Rescaling, Add or "
+                "a layer of your own",
+            )
+            return False
         self.faults.add(
             child(field, "module"),
             "must be left out or Keras's own: nothing in a spec names a module to import, a class of your own is found "

@@ -1,8 +1,9 @@
-"""Trains models with random layers on 1, 2 and 4 logical CPUs, in one process; `test_draws` runs it and compares.
+"""Trains models with random layers on 1, 2 and 4 logical CPUs and in micro-batches; `test_draws` compares.
 
     python tests/draw_trials.py OUT.npz
 
-Everything is float64, so that rounding does not hide a mistake. Keys are `<trial>/<replicas>/<what>`.
+Everything is float64, so that rounding does not hide a mistake. Keys are `<trial>/<replicas>/<what>`, or
+`<trial>/<replicas>x<micro-batches>/<what>`.
 """
 
 import sys
@@ -86,23 +87,24 @@ def flat() -> keras.Model:
     return keras.Sequential([keras.Input((6,)), FlatNoise(name="flat_noise"), layers.Dense(3)], name="model")
 
 
-TRIALS: dict[str, tuple[Callable[[], keras.Model], Arrays, tuple[int, ...]]] = {
-    "dense": (dense, ROWS, (1, 2, 4)),
-    "images": (images, IMAGES, (1, 4)),
-    "series": (series, SERIES, (1, 4)),
-    "flat": (flat, ROWS, (1, 2)),
+TRIALS: dict[str, tuple[Callable[[], keras.Model], Arrays, tuple[str, ...]]] = {
+    "dense": (dense, ROWS, ("1", "2", "4", "1x3", "4x2")),
+    "images": (images, IMAGES, ("1", "4")),
+    "series": (series, SERIES, ("1", "4", "1x2")),
+    "flat": (flat, ROWS, ("1", "2", "1x2")),
 }
 
 
-def train(name: str, replicas: int) -> dict[str, Any]:
+def train(name: str, setup: str) -> dict[str, Any]:
     build, data, _ = TRIALS[name]
-    distribution = strategy.make_strategy(strategy.CPU, replicas)
+    replicas, _, micro_batches = setup.partition("x")
+    distribution = strategy.make_strategy(strategy.CPU, int(replicas))
     keras.utils.set_random_seed(3)
     with distribution.scope():
         built = build()
         groups = (Group("all", tuple(built.trainable_variables), keras.optimizers.SGD(0.1, momentum=0.9)),)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    options = spec_pb2.TrainingSpec(global_batch_size=8, seed=5)
+    options = spec_pb2.TrainingSpec(global_batch_size=8, seed=5, gradient_accumulation_steps=int(micro_batches or 1))
     training = Training(built, [Target("", loss)], groups, options, data, None, distribution)
     scalars = [training.run_epoch(epoch) for epoch in (1, 2)]
     found = {f"variable {index}": variable.numpy() for index, variable in enumerate(built.variables)}
@@ -117,9 +119,9 @@ def main() -> None:
     strategy.configure(strategy.CPU, 4, threads=strategy.Threads(1, 2))
     keras.config.set_floatx("float64")
     found: dict[str, Any] = {}
-    for name, (_, _, counts) in TRIALS.items():
-        for replicas in counts:
-            found |= {f"{name}/{replicas}/{what}": value for what, value in train(name, replicas).items()}
+    for name, (_, _, setups) in TRIALS.items():
+        for setup in setups:
+            found |= {f"{name}/{setup}/{what}": value for what, value in train(name, setup).items()}
     np.savez(sys.argv[1], **found)
 
 

@@ -1,4 +1,4 @@
-"""Random layers draw on several replicas what they would draw on one."""
+"""Random layers draw on several replicas, and in micro-batches, what they would draw on one for a whole batch."""
 
 import os
 import subprocess
@@ -43,9 +43,10 @@ def test_weights_and_losses_with_random_layers_are_those_of_one_replica(found, t
             np.testing.assert_allclose(value, alone[what], rtol=1e-9, atol=1e-12, err_msg=key)
 
 
-def test_a_layer_whose_draw_does_not_follow_the_rows_is_named_and_only_under_several_replicas(found):
+def test_a_layer_whose_draw_does_not_follow_the_rows_is_named_and_only_where_a_batch_is_split(found):
     assert not found["flat/1/dependent"].size
-    assert [str(layer) for layer in found["flat/2/dependent"]] == ["model/flat_noise"]
+    for setup in ("2", "1x2"):
+        assert [str(layer) for layer in found[f"flat/{setup}/dependent"]] == ["model/flat_noise"]
 
 
 def share(begin, rows, total):

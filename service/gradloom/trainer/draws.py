@@ -147,20 +147,23 @@ class _Sharing(_Pass):
         if kind is Kind.SAME:
             return original(**arguments)
         seed = draw_seed(arguments["seed"])
-        own = tf.constant([self.share.begin * SEED_STRIDE, 0], seed.dtype)
+        own = tf.cast(tf.stack([self.share.begin * SEED_STRIDE, 0]), seed.dtype)
         return original(**{**arguments, "seed": _Drawn(seed + own)})
 
     def _rows_of_all(
         self, name: str, original: Callable[..., Any], arguments: Arguments, shape: tuple[int, ...]
     ) -> Any:
-        # A row that only stands in may lie behind the last one.
-        begin = min(self.share.begin, self.share.total - shape[0])
+        # A row that only stands in may lie behind the last one. In a batch that is run in parts it is a tensor.
+        begin = tf.minimum(self.share.begin, self.share.total - shape[0])
         all_rows = (self.share.total, *shape[1:])
+
+        def own(drawn: tf.Tensor) -> tf.Tensor:
+            return tf.slice(drawn, [begin, *(0 for _ in shape[1:])], shape)
+
         if name == "dropout":
             ones = tf.ones(all_rows, arguments["inputs"].dtype)
-            kept = original(ones, arguments["rate"], seed=arguments["seed"])
-            return arguments["inputs"] * kept[begin : begin + shape[0]]
-        return original(**{**arguments, "shape": all_rows})[begin : begin + shape[0]]
+            return arguments["inputs"] * own(original(ones, arguments["rate"], seed=arguments["seed"]))
+        return own(original(**{**arguments, "shape": all_rows}))
 
 
 class _Drawn(keras.random.SeedGenerator):

@@ -23,7 +23,7 @@ types: setup  ## mypy, strict
 imports: setup  ## import-linter: which part may import which
 	$(BIN)/lint-imports --no-cache
 
-bench: setup  ## measure training speed against Keras and a hand-written loop, and what the service costs
+bench: setup .venv-bench/.ready  ## measure training speed against Keras and a hand-written loop, and what the service costs
 	@tools/dataset
 	@status=0; for bench in training_speed service_cost; do \
 	  $(BIN)/python -m tests.bench.$$bench || status=1; done; exit $$status
@@ -39,6 +39,8 @@ setup: .venv/.ready  ## make .venv from requirements.lock
 	@tools/environment proto
 .venv-lowest/.ready: tests/lowest.lock
 	@tools/environment lowest
+.venv-bench/.ready: tests/bench/requirements.lock
+	@tools/environment bench
 
 proto: setup  ## make the stubs of proto/ anew
 	@tools/proto
@@ -58,7 +60,7 @@ format: setup  ## format the code and sort its imports
 	$(BIN)/ruff format
 
 clean:  ## remove environments, caches and the data of `make run`
-	rm -rf .venv .venv-proto .venv-lowest .gradloom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv-proto .venv-lowest .venv-bench .gradloom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find service tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## list the targets

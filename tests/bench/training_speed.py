@@ -1,67 +1,91 @@
-"""How fast the training loop is, as ratios to three others on the same machine in the same minutes.
+"""How fast the training loop is, as ratios to others on the same machine in the same minutes.
 
-    .venv/bin/python tests/bench/training_speed.py [--rounds 15]
+    .venv/bin/python -m tests.bench.training_speed [--rounds 15] [--only small-1]
 
-Each contender trains the model of `examples/fashion_mnist_lower_upper.yaml` on Fashion-MNIST, batches of 32, in a
-process of its own with the threads it would have by itself. A round pairs this loop with each of the others, one right
-after the other, so that what else the machine does hits both sides. Ends with 1 when a median misses its target.
+Trains the small and the convolutional model of `examples/` on Fashion-MNIST, on one and on two replicas. A round pairs
+this loop with each of the others, one right after the other, each in a process of its own: what else the machine does
+hits both sides. Ends with 1 when a median misses its target.
 """
 
 import argparse
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-BATCH = 32
-EXAMPLES = 55_000
-# What a ratio (their time for a step over ours) must reach at least, and what the contender is.
-CONTENDERS = {
-    "constant": (0.9, "the same loop fed one constant batch"),
-    "fit": (1.5, "Keras fit, MultiOptimizer, steps_per_execution=32"),
-    "plain": (6.0, "hand-written loop, one tf.function call a step"),
+from tests.bench import contenders
+from tests.bench.contenders import Work
+
+MODULE = "tests.bench.training_speed"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model on some replicas, and what the ratio (their time a step over ours) must reach for each contender."""
+
+    work: Work
+    targets: dict[str, float]
+
+
+SMALL, CONVOLUTIONAL = "fashion_mnist_lower_upper", "fashion_mnist_three_optimizers"
+CASES = {
+    "small-1": Case(Work(SMALL, 1, 1024), {"constant": 0.92, "fit": 1.5, "orbit": 1.0, "plain": 6.0}),
+    "small-2": Case(Work(SMALL, 2, 1024), {"constant": 0.92, "fit": 1.5, "orbit": 1.0}),
+    "convolutional-1": Case(Work(CONVOLUTIONAL, 1, 192), {"constant": 0.95, "fit": 1.0, "orbit": 1.0}),
+    "convolutional-2": Case(Work(CONVOLUTIONAL, 2, 192), {"constant": 0.95, "fit": 1.0, "orbit": 1.0}),
+    "two Adams": Case(Work(SMALL, 1, 1024, optimizer="Adam"), {"keras_update": 1.2}),
+}
+NAMES = {
+    "constant": "the same loop fed one constant batch",
+    "fit": "Keras fit, MultiOptimizer, best steps_per_execution",
+    "orbit": "Orbit, one gradient, two or three optimizers",
+    "plain": "hand-written loop, one tf.function call a step",
+    "keras_update": "the same loop with Keras's own update",
 }
 
 
 def main() -> int:
-    """Runs the rounds and prints the table."""
+    """Runs the rounds of every case and prints a table of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--contender", choices=["ours", *CONTENDERS], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=CASES)
+    parser.add_argument("--contender", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
-        serve(globals()[arguments.contender]())
+        serve(*arguments.contender)
         return 0
-    return report(measure(arguments.rounds))
+    missed = False
+    for name in [arguments.only] if arguments.only else CASES:
+        missed |= report(name, measure(name, arguments.rounds))
+    return int(missed)
 
 
-def measure(rounds: int) -> dict[str, np.ndarray]:
+def measure(case: str, rounds: int) -> dict[str, np.ndarray]:
     """Microseconds a step by contender: rows of [ours, theirs], one a round, taken one right after the other."""
-    workers = {name: Worker(name) for name in ("ours", *CONTENDERS)}
+    names = CASES[case].targets
+    workers = {name: Worker(case, name) for name in ("ours", *names)}
     try:
         for worker in workers.values():
             worker.microseconds_per_step()  # warms up
-        pairs: dict[str, list[list[float]]] = {name: [] for name in CONTENDERS}
+        pairs: dict[str, list[list[float]]] = {name: [] for name in names}
         for number in range(rounds):
             for name, taken in pairs.items():
                 taken.append([workers[one].microseconds_per_step() for one in ("ours", name)])
             shown = "  ".join(f"{name} {taken[-1][1]:,.0f} to {taken[-1][0]:,.0f}" for name, taken in pairs.items())
-            print(f"round {number + 1:2} of {rounds}, us a step: {shown}", flush=True)
+            print(f"{case}, round {number + 1:2} of {rounds}, us a step: {shown}", flush=True)
     finally:
         for worker in workers.values():
             worker.close()
     return {name: np.array(taken) for name, taken in pairs.items()}
 
 
-def report(pairs: dict[str, np.ndarray]) -> int:
-    """Prints medians and ratios; returns 1 when a target is missed."""
+def report(case: str, pairs: dict[str, np.ndarray]) -> bool:
+    """Prints medians and ratios; returns whether a target is missed."""
     missed = False
-    print(f"\n{'this loop against':<52}{'us a step':>18}{'ratio':>8}{'95 % interval':>17}{'target':>8}")
-    for name, (target, what) in CONTENDERS.items():
+    print(f"\n{case + ': this loop against':<52}{'us a step':>18}{'ratio':>8}{'95 % interval':>17}{'target':>8}")
+    for name, target in CASES[case].targets.items():
         mine, theirs = np.median(pairs[name], axis=0)
         ratios = pairs[name][:, 1] / pairs[name][:, 0]
         low, high = interval_of_median(ratios)
@@ -69,8 +93,9 @@ def report(pairs: dict[str, np.ndarray]) -> int:
         missed |= median < target
         sides, interval = f"{mine:,.0f} : {theirs:,.0f}", f"{low:.2f} to {high:.2f}"
         verdict = "" if median >= target else "   MISSED"
-        print(f"{what:<52}{sides:>18}{median:>8.2f}{interval:>17}{target:>8.1f}{verdict}")
-    return int(missed)
+        print(f"{NAMES[name]:<52}{sides:>18}{median:>8.2f}{interval:>17}{target:>8.2f}{verdict}")
+    print(flush=True)
+    return missed
 
 
 def interval_of_median(values: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
@@ -83,9 +108,9 @@ def interval_of_median(values: np.ndarray, resamples: int = 10_000) -> tuple[flo
 class Worker:
     """One contender in its process; does nothing between two measurements."""
 
-    def __init__(self, name: str):
+    def __init__(self, case: str, name: str):
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--contender", name],
+            [sys.executable, "-m", MODULE, "--contender", case, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
@@ -107,152 +132,11 @@ class Worker:
         self._process.wait()
 
 
-def serve(timed: Callable[[], float]) -> None:
+def serve(case: str, name: str) -> None:
+    """A worker's side: trains one stretch for each line of its input."""
+    timed = getattr(contenders, name)(CASES[case].work)
     for _ in sys.stdin:
         print("result", 1e6 * timed(), flush=True)
-
-
-def data() -> Any:
-    from gradloom.trainer.datasets import load
-    from gradloom.v1 import spec_pb2
-
-    source = spec_pb2.DataSource(builtin=spec_pb2.BuiltinData(name="fashion_mnist", split="train"))
-    source.range.to = EXAMPLES
-    return load(source, "spec.data.train", [], [])
-
-
-def network() -> Any:
-    import keras
-
-    return keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Flatten(),
-            keras.layers.Dense(100, activation="relu", name="lower"),
-            keras.layers.Dense(10, activation="softmax", name="upper"),
-        ],
-        name="model",
-    )
-
-
-def ours(kind: str = "Training") -> Callable[[], float]:
-    from gradloom.trainer import strategy
-
-    strategy.configure(strategy.CPU, 1)
-    distribution = strategy.make_strategy(strategy.CPU, 1)
-
-    import keras
-
-    from gradloom.trainer.groups import Group
-    from gradloom.v1 import spec_pb2
-
-    with distribution.scope():
-        model = network()
-        groups = (
-            Group("lower", tuple(model.get_layer("lower").trainable_variables), keras.optimizers.SGD(1e-4)),
-            Group("upper", tuple(model.get_layer("upper").trainable_variables), keras.optimizers.Nadam(1e-3)),
-        )
-        loss = keras.losses.SparseCategoricalCrossentropy()
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    options = spec_pb2.TrainingSpec(global_batch_size=BATCH, seed=42)
-    training = loops()[kind](model, loss, metrics, groups, options, data(), None, distribution)
-    epoch = 0
-
-    def timed() -> float:
-        nonlocal epoch
-        epoch += 1
-        begin = time.perf_counter()
-        training.run_epoch(epoch)
-        return (time.perf_counter() - begin) / training.steps_per_epoch
-
-    return timed
-
-
-def loops() -> dict[str, Any]:
-    from gradloom.trainer.loop import Training
-    from gradloom.trainer.program import Program
-
-    class ConstantProgram(Program):
-        """Trains on the same examples in every step: what sampling costs is missing."""
-
-        def _batch(self, order: Any, begin: Any, rows: int) -> Any:
-            return self._data.first(rows)
-
-    class ConstantBatch(Training):
-        program_class = ConstantProgram
-
-    return {"Training": Training, "ConstantBatch": ConstantBatch}
-
-
-def constant() -> Callable[[], float]:
-    return ours("ConstantBatch")
-
-
-def fit() -> Callable[[], float]:
-    import keras
-
-    class Clock(keras.callbacks.Callback):
-        """Leaves out what fit does before the first and after the last batches."""
-
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.seen: list[tuple[int, float]] = []
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            self.seen.append((batch, time.perf_counter()))
-
-    model = network()
-    optimizers = keras.optimizers.OptimizerMap(keras.optimizers.Nadam(1e-3))
-    optimizers[".*lower/.*"] = keras.optimizers.SGD(1e-4)
-    model.compile(
-        optimizer=keras.optimizers.MultiOptimizer(optimizers),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        steps_per_execution=32,
-    )
-    arrays, clock = data(), Clock()
-
-    def timed() -> float:
-        model.fit(arrays.features, arrays.labels, batch_size=BATCH, verbose=0, callbacks=[clock])
-        (first, begin), (last, end) = clock.seen[0], clock.seen[-2]
-        return (end - begin) / (last - first)
-
-    return timed
-
-
-def plain(steps: int = 300) -> Callable[[], float]:
-    import keras
-    import tensorflow as tf
-
-    model = network()
-    optimizers = [keras.optimizers.SGD(1e-4), keras.optimizers.Nadam(1e-3)]
-    parts = [model.get_layer(name).trainable_variables for name in ("lower", "upper")]
-    for optimizer, variables in zip(optimizers, parts, strict=True):
-        optimizer.build(variables)
-    loss_function = keras.losses.SparseCategoricalCrossentropy()
-    mean, accuracy = keras.metrics.Mean(), keras.metrics.SparseCategoricalAccuracy()
-    arrays, chance = data(), np.random.default_rng(42)
-
-    @tf.function
-    def train_step(features: Any, labels: Any) -> Any:
-        with tf.GradientTape(persistent=True) as tape:
-            outputs = model(features, training=True)
-            loss = tf.add_n([loss_function(labels, outputs), *model.losses])
-        for optimizer, variables in zip(optimizers, parts, strict=True):
-            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss, outputs
-
-    def timed() -> float:
-        begin = time.perf_counter()
-        for _ in range(steps):
-            rows = chance.integers(len(arrays), size=BATCH)
-            labels = tf.constant(arrays.labels[rows])
-            loss, outputs = train_step(tf.constant(arrays.features[rows], tf.float32), labels)
-            mean.update_state(loss)
-            accuracy.update_state(labels, outputs)
-        return (time.perf_counter() - begin) / steps
-
-    return timed
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ class Training:
             state = variables.read()
 
             def train(step: TrainingStep, steps: int) -> int:
-                return self._program.train(step, order, 0, min(steps, full), look=False)
+                return self._program.train(step, order, 0, min(steps, full))
 
             try:
                 decided = full > 0 and jit.is_faster(train, *(self._make_step(groups, way) for way in (False, True)))
@@ -231,7 +231,7 @@ class Training:
                 wanted = self._pause()
                 look = wanted or self._live.first_step_time is None or step == end - 1
                 weights = self._weights() if look else None
-                self._advance(step, step + 1 if look else end - 1, look)
+                self._advance(step, step + 1 if look else end - 1)
                 if weights is not None and self.global_step > step:
                     self._look(weights, begin)
         finally:
@@ -239,7 +239,7 @@ class Training:
             self._training_since = None
         return self._tally.scalars(self._examples(end) - self._examples(begin))
 
-    def _advance(self, step: int, end: int, look: bool) -> None:
+    def _advance(self, step: int, end: int) -> None:
         """Trains from `step` towards `end`, as far as goes at once: the batches of one pass have one size and order."""
         number, position = divmod(step, self._train.steps)
         order = self._order_of(number)
@@ -249,7 +249,7 @@ class Training:
         ends = [end, step + self._steps_per_loop, step - position + self._train.full]
         if self._save_every_steps is not None:
             ends.append(step - step % self._save_every_steps + self._save_every_steps)
-        self._program.train(self._step, order, position, position + min(ends) - step, look)
+        self._program.train(self._step, order, position, position + min(ends) - step)
 
     def _order_of(self, number: int) -> tf.Tensor:
         """The order of the examples in a pass, counted from 0."""

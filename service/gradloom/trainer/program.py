@@ -68,25 +68,26 @@ class Program:
         self._rest_functions: dict[TrainingStep, Callable[..., tf.Tensor]] = {}
         self._pass_functions: dict[tuple[Any, ...], Callable[..., tf.Tensor]] = {}
 
-    def train(self, step: TrainingStep, order: tf.Tensor, begin: int, end: int, look: bool) -> int:
+    def train(self, step: TrainingStep, order: tf.Tensor, begin: int, end: int) -> int:
         """Trains on full batches [begin, end) of a pass, fewer when interrupted; returns the one it came to.
 
-        With `look`, each step keeps what the look after it tells.
+        `step` notes what the last of them measured.
 
         Raises:
             NotFiniteError: The loss or a gradient was not finite in the last of the steps.
         """
         if step not in self._steps_functions:
             self._steps_functions[step] = tf.function(partial(self._steps, step), autograph=False)
-        reached, finite = self._steps_functions[step](order, tf.constant(begin), tf.constant(end), tf.constant(look))
-        step.raise_unless(finite.numpy(), int(self.global_step))
+        reached, measures = self._steps_functions[step](order, tf.constant(begin), tf.constant(end))
+        if reached > begin:
+            step.note(measures.numpy(), int(self.global_step))
         return int(reached)
 
     def train_rest(self, step: TrainingStep, order: tf.Tensor) -> None:
         """Trains on the last, smaller batch of a pass; raises as `train` does."""
         if step not in self._rest_functions:
             self._rest_functions[step] = tf.function(partial(self._rest, step), autograph=False)
-        step.raise_unless(self._rest_functions[step](order).numpy(), int(self.global_step))
+        step.note(self._rest_functions[step](order).numpy(), int(self.global_step))
 
     def evaluate(self, batches: Batches, rows: int, begin: int, end: int) -> int:
         """Evaluates batches [begin, end) of `rows` examples, fewer when interrupted; returns the one it came to."""
@@ -94,32 +95,30 @@ class Program:
         return int(run(*batches.examples.tensors(), tf.constant(begin), tf.constant(end)))
 
     def _steps(
-        self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, look: tf.Tensor
+        self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, end: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        def go_on(position: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
-            return (position < end) & ~self._interrupt.pending & tf.reduce_all(finite)
+        def go_on(position: tf.Tensor, measures: tf.Tensor) -> tf.Tensor:
+            return (position < end) & ~self._interrupt.pending & tf.reduce_all(tf.math.is_finite(measures))
 
-        def train_batch(position: tf.Tensor, finite: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            finite = self._train_batch(step, order, position * self._data.size, self._data.size, look)
-            return position + 1, finite
+        def train_batch(position: tf.Tensor, measures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return position + 1, self._train_batch(step, order, position * self._data.size, self._data.size)
 
-        return tf.while_loop(go_on, train_batch, (begin, tf.ones([1 + len(step.groups)], tf.bool)))
+        return tf.while_loop(go_on, train_batch, (begin, tf.zeros([1 + len(step.groups)], step.kind)))
 
     def _rest(self, step: TrainingStep, order: tf.Tensor) -> tf.Tensor:
         begin = tf.constant(self._data.full * self._data.size)
-        return self._train_batch(step, order, begin, self._data.rest, tf.constant(True))
+        return self._train_batch(step, order, begin, self._data.rest)
 
-    def _train_batch(
-        self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, rows: int, look: tf.Tensor
-    ) -> tf.Tensor:
+    def _train_batch(self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, rows: int) -> tf.Tensor:
+        """Returns what the step measured."""
         with frozen_at_rest(self._model, step.variables):
             if self._micro_batches == 1 and step.loss_scale is None:
-                finite, *_ = self._run_on_shares(lambda share: step(share, look), self._batch(order, begin, rows))
+                measures, *_ = self._run_on_shares(step, self._batch(order, begin, rows))
                 self._apply_what_is_due(step)
             else:
-                finite = self._update(step, self._backward(step, order, begin, rows), look)
+                measures = self._update(step, self._backward(step, order, begin, rows))
         self.global_step.assign_add(1)
-        return finite
+        return measures
 
     def _backward(self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, rows: int) -> tuple[Backward, ...]:
         """What forward and backward passes give on each replica, summed over the micro-batches of a batch."""
@@ -144,26 +143,27 @@ class Program:
         counts = tf.add_n(_sum_up(parts, count, self._on_replicas(step.no_counts)))
         return _sum_up(parts, add, self._on_replicas(step.nothing))
 
-    def _update(self, step: TrainingStep, backward: Sequence[Backward], look: tf.Tensor) -> tf.Tensor:
-        """Reduces and updates; with a loss scale nothing is updated after an overflow. Returns what is finite."""
+    def _update(self, step: TrainingStep, backward: Sequence[Backward]) -> tf.Tensor:
+        """Reduces and updates; with a loss scale nothing is updated after an overflow, which is measured as 0."""
 
         def reduce() -> Reduced:
             # What comes out of a loop in the graph is on no device; a reduction wants to know which.
             return step.reduce(tf.nest.map_structure(tf.identity, backward[replica_number()]))
 
         reduced = self._on_replicas(reduce)
-        finite = reduced[0].finite
+        measures = reduced[0].measures
 
         def update() -> None:
-            self._on_replicas(lambda: step.update(reduced[replica_number()], look))
+            self._on_replicas(lambda: step.update(reduced[replica_number()]))
             self._apply_what_is_due(step)
 
         if step.loss_scale is None:
             update()
-            return finite
+            return measures
+        finite = tf.math.is_finite(measures)
         all_finite = tf.reduce_all(finite)
         self._if(all_finite, update)
-        return finite | step.loss_scale.adjust(all_finite)
+        return tf.where(step.loss_scale.adjust(all_finite) & ~finite, tf.zeros_like(measures), measures)
 
     def _apply_what_is_due(self, step: TrainingStep) -> None:
         for group in step.groups:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from gradloom.trainer.batches import Share, replica_number
-from gradloom.trainer.groups import Group, clip_together, squared_norm
+from gradloom.trainer.batches import Share
+from gradloom.trainer.groups import Group, clip_together
 from gradloom.trainer.losses import Found, Objective
 from gradloom.trainer.own_state import OwnMetrics
 from gradloom.trainer.precision import LossScale
@@ -114,8 +114,8 @@ class Reduced(NamedTuple):
     """The sums of all replicas' shares, the same on each of them."""
 
     gradients: list[tf.Tensor]
-    finite: tf.Tensor
-    """bool [1 + groups]: whether the loss and each group's gradient are."""
+    measures: tf.Tensor
+    """[1 + groups]: the loss, and the square of the L2 norm of each group's gradient, before any clipping."""
 
 
 class TrainingStep:
@@ -143,14 +143,18 @@ class TrainingStep:
         self._tally = tally
         self.variables = tuple(variable for group in self.groups for variable in group.variables)
         self._watched = [variable.value for variable in self.variables]
-        # Squared norms of the reduced gradients by group, as of the last step that was told to look.
-        self._squared_norms = tf.Variable(tf.zeros([len(self.groups)], tf.float32), trainable=False, name="norms")
+        self._measures = np.zeros([1 + len(self.groups)])
 
-    def __call__(self, share: Share, look: tf.Tensor) -> tf.Tensor:
-        """Trains on this replica's share of a batch, whatever it gives; returns what is finite."""
+    def __call__(self, share: Share) -> tf.Tensor:
+        """Trains on this replica's share of a batch, whatever it gives; returns `Reduced.measures`."""
         reduced = self.reduce(self.backward(share))
-        self.update(reduced, look)
-        return reduced.finite
+        self.update(reduced)
+        return reduced.measures
+
+    @property
+    def kind(self) -> tf.DType:
+        """The type of the weights, and with them of the gradients and of what is measured."""
+        return self._watched[0].dtype if self._watched else self._objective.loss_dtype
 
     def backward(self, share: Share) -> Backward:
         """This replica's share of the loss and its gradients, scaled in float16; counts the share in the tally."""
@@ -192,21 +196,18 @@ class TrainingStep:
     def reduce(self, backward: Backward) -> Reduced:
         """The sums over the replicas, in one call."""
         # The loss goes with the gradients as one of them: one data type a call.
-        kind = backward.gradients[0].dtype if backward.gradients else backward.loss.dtype
         loss, *gradients = tf.distribute.get_replica_context().all_reduce(
-            tf.distribute.ReduceOp.SUM, [tf.cast(backward.loss, kind), *backward.gradients]
+            tf.distribute.ReduceOp.SUM, [tf.cast(backward.loss, self.kind), *backward.gradients]
         )
         if self.loss_scale is not None:
             gradients = self.loss_scale.unscaled(gradients)
-        # A sum is finite when everything in it is; the other way round it takes values at the end of the range.
-        sums = [tf.add_n([tf.reduce_sum(gradient) for gradient in own]) for own in self._split(gradients)]
-        finite = tf.math.is_finite(tf.stack([tf.cast(one, loss.dtype) for one in (loss, *sums)]))
-        return Reduced(gradients, finite)
+        # One kernel that reads a gradient once, and half the sum of its squares.
+        squares = [2 * tf.add_n([tf.nn.l2_loss(gradient) for gradient in own]) for own in self._split(gradients)]
+        return Reduced(gradients, tf.stack([tf.cast(one, loss.dtype) for one in (loss, *squares)]))
 
-    def update(self, reduced: Reduced, look: tf.Tensor) -> None:
-        """Applies the gradients, or adds them to those that wait; keeps their norms if `look`."""
+    def update(self, reduced: Reduced) -> None:
+        """Applies the gradients, or adds them to those that wait."""
         by_group = self._split(reduced.gradients)
-        self._keep_norms(by_group, look)
         if self._clip_norm is not None:
             by_group = self._split(clip_together(reduced.gradients, self._clip_norm))
         for group, own in zip(self.groups, by_group, strict=True):
@@ -220,31 +221,23 @@ class TrainingStep:
         rest = iter(gradients)
         return [[next(rest) for _ in group.variables] for group in self.groups]
 
-    def _keep_norms(self, by_group: Sequence[Sequence[tf.Tensor]], look: tf.Tensor) -> None:
-        if replica_number() != 0 or not by_group:
-            return
+    def note(self, measures: np.ndarray, step: int) -> None:
+        """Keeps what a step measured; raises NotFiniteError unless all of it is finite.
 
-        def keep() -> tf.Tensor:
-            with tf.control_dependencies(
-                [self._squared_norms.assign(tf.stack([tf.cast(squared_norm(own), tf.float32) for own in by_group]))]
-            ):
-                return tf.constant(True)
-
-        tf.cond(look, keep, lambda: tf.constant(False))
-
-    def gradient_norms(self) -> dict[str, float]:
-        """The L2 norm of each group's reduced gradient before any clipping, at the last look."""
-        norms = tf.sqrt(self._squared_norms).numpy()
-        return {group.name: float(norm) for group, norm in zip(self.groups, norms, strict=True)}
-
-    def raise_unless(self, finite: np.ndarray, step: int) -> None:
-        """Raises NotFiniteError unless all of `Reduced.finite` is true."""
-        loss, *gradients = finite
+        A gradient whose norm is beyond the range of its type counts as broken too.
+        """
+        self._measures = measures
+        loss, *gradients = np.isfinite(measures)
         for group, is_finite in zip(self.groups, gradients, strict=True):
             if not is_finite:
                 raise NotFiniteError(step, f"group {group.name!r}: its gradient" + ("" if loss else ", as the loss,"))
         if not loss:
             raise NotFiniteError(step, "the loss")
+
+    def gradient_norms(self) -> dict[str, float]:
+        """The L2 norm of each group's reduced gradient before any clipping, as of the step that was noted last."""
+        norms = np.sqrt(self._measures[1:])
+        return {group.name: float(norm) for group, norm in zip(self.groups, norms, strict=True)}
 
 
 class EvaluationStep:

@@ -14,6 +14,8 @@ SOURCE = '''
 import keras
 from keras import ops
 
+ONES = ops.ones(3)
+
 
 @keras.saving.register_keras_serializable(package="mine")
 class Tilt(keras.layers.Layer):
@@ -50,9 +52,10 @@ def soft_square(inputs):
 
 @pytest.fixture
 def packages_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A package that works, and one that does not."""
+    """A package that works, and two that do not."""
     (tmp_path / "broken").mkdir()
     write_package(tmp_path / "broken", "zebra", "raise OSError('no stripes')\n")
+    write_package(tmp_path / "broken", "tensors", "import keras\nONES = keras.ops.ones(3)\n")
     path = filter(None, [str(PACKAGES), str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
@@ -78,11 +81,13 @@ def test_a_job_of_own_components_is_trained_exported_and_proven(packages_install
         assert ended.resolved_spec.versions["acme-layers"] == "1.4"
         paths = {variable.path for variable in ended.resolved_spec.variables}
         assert {"tilt/offset", "hidden_stack/inner/kernel"} <= paths
-        assert "Python-side state: Tilt, line 14: `print('seen once')` happens once" in log
+        assert "Python-side state: Tilt, line 16: `print('seen once')` happens once" in log
         client.download(ended, tmp_path / "files")
         (file,) = (tmp_path / "files").rglob("*.keras")
         readme = file.with_name("README.txt").read_text()
         for name in ("mine>Tilt", "mine>soft_square", "acme>Orthant", "acme>Stack", "acme>Scale"):
             assert name in readme
         assert "install acme-layers 1.4 and import acme_layers" in readme
-    assert "Package zebra is left out: OSError: no stripes" in server.log_path.read_text()
+    told = server.log_path.read_text()
+    assert "Package zebra is left out: OSError: no stripes" in told
+    assert "Package tensors is left out: it makes a tensor or a variable while it is imported" in told

@@ -64,8 +64,8 @@ def _deliver(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
 
         resolved = attempt.assignment.resolved_spec
         spec = resolved.spec
-        user_code.bring_in(spec)
         strategy.configure(spec_pb2.ResolvedSpec.CPU, replicas=1)
+        user_code.bring_in(spec)
         (trained_on,) = (data for data in resolved.data if data.source == "train")
         model = models.build_model(spec, attempt.assignment.data_roots, lambda: trained_on.feature_shape)
         OwnMetrics(model)  # of which an export takes no part

@@ -16,6 +16,7 @@ import keras
 
 from gradloom.catalogue import Catalogue, Entry, fields_of
 from gradloom.packages import packages_of_components
+from gradloom.trainer import strategy
 from gradloom.trainer.library_messages import on_one_line
 from gradloom.trainer.registered import RegistrationError, entries_registered_by
 from gradloom.v1 import spec_pb2
@@ -80,6 +81,7 @@ def _imported(name: str, points: Sequence[metadata.EntryPoint], owners: Mapping[
 
 
 def _load(points: Sequence[metadata.EntryPoint]) -> None:
+    was_untouched = strategy.is_configurable()
     for point in points:
         loaded = point.load()
         registered = keras.saving.get_custom_objects().values()
@@ -88,6 +90,10 @@ def _load(points: Sequence[metadata.EntryPoint]) -> None:
                 f"the entry point {point.name} names {point.value}, which is neither a module nor registered with "
                 "keras.saving.register_keras_serializable"
             )
+    if was_untouched and not strategy.is_configurable():
+        raise RegistrationError(
+            "it makes a tensor or a variable while it is imported, and takes devices before a trainer is given its own"
+        )
 
 
 def problems() -> Iterator[str]:

@@ -97,12 +97,13 @@ def prepare(
         InvalidRequestError: Faults of the spec, those of the data among them.
         DataUnavailable: Faults of the data alone.
     """
-    user_code.bring_in(spec)
     threads = threads or strategy.choose_threads(given.device_kind, given.replicas)
     device_kind = spec_pb2.ResolvedSpec.CPU if rehearsal else given.device_kind
     # On a machine without GPUs TensorFlow calls that an error while it looks for them.
     with standby.noise_held_back() if device_kind == spec_pb2.ResolvedSpec.CPU else contextlib.nullcontext():
         strategy.configure(device_kind, given.replicas, threads, spec.training.deterministic)
+    # It may make tensors as soon as it runs.
+    user_code.bring_in(spec)
     faults = Faults()
     # Reading releases the interpreter for most of its time: the model is built meanwhile.
     with ThreadPoolExecutor(thread_name_prefix="data") as pool:

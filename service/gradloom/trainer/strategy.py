@@ -71,6 +71,17 @@ def configure(device_kind: int, replicas: int, threads: Threads | None = None, d
     return threads
 
 
+def is_configurable() -> bool:
+    """Whether `configure` can still be called: nothing has used TensorFlow's devices yet."""
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads + 1)
+    except RuntimeError:
+        return False
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    return True
+
+
 def make_strategy(device_kind: int, replicas: int) -> tf.distribute.Strategy:
     """Returns a MirroredStrategy over the first `replicas` devices of the kind, also when there is only one."""
     if device_kind == GPU:

@@ -21,15 +21,15 @@ LEAST_GAIN: Final = 1.05
 logger = logging.getLogger(__name__)
 
 
-def is_asked_for(jit_compile: int, synchronized_layers: Sequence[str]) -> bool:
+def is_asked_for(jit_compile: int, reducing_layers: Sequence[str]) -> bool:
     """Whether the spec says ENABLED; raises InvalidRequestError where XLA cannot do what the spec asks for."""
     if jit_compile != spec_pb2.TrainingSpec.ENABLED:
         return False
-    if synchronized_layers:
+    if reducing_layers:
         told = (
-            "must not be ENABLED with synchronized batch normalization, which reduces over replicas within the forward "
-            f"pass, as XLA cannot ({', '.join(synchronized_layers)}); set synchronized_batch_normalization to false, "
-            "or use one replica"
+            "must not be ENABLED where layers reduce over replicas within the forward pass, as synchronized batch "
+            f"normalization does and XLA cannot ({', '.join(reducing_layers)}); use one replica, or for batch "
+            "normalization set synchronized_batch_normalization to false"
         )
         raise InvalidRequestError([FieldFault("spec.training.jit_compile", told)])
     return True

@@ -38,7 +38,7 @@ from gradloom.trainer.interrupt import Interrupt
 from gradloom.trainer.live import GroupLook, LiveProgress
 from gradloom.trainer.losses import Objective
 from gradloom.trainer.normalization import synchronize_batch_normalization
-from gradloom.trainer.own_state import OwnMetrics, sums_over_replicas
+from gradloom.trainer.own_state import OwnMetrics, summing_layers
 from gradloom.trainer.precision import LossScale
 from gradloom.trainer.program import Program
 from gradloom.trainer.saved_state import Place, SavedVariables, State
@@ -93,7 +93,9 @@ class Training:
         )
         self.synchronized_layers = synchronize_batch_normalization(model) if synchronized and replicas > 1 else []
         self._jit_compile = options.jit_compile
-        self.jit_compiled = jit.is_asked_for(options.jit_compile, self.synchronized_layers)
+        summing = summing_layers(model)
+        self._reducing_layers = [*self.synchronized_layers, *(summing if replicas > 1 else ())]
+        self.jit_compiled = jit.is_asked_for(options.jit_compile, self._reducing_layers)
         micro_batches = max(1, options.gradient_accumulation_steps)
         if replicas > 1 or micro_batches > 1:
             self._objective.settle_kinds(self._examples_to_try())
@@ -113,7 +115,7 @@ class Training:
             EvaluationStep(self._objective, self._tally),
             self._train,
             self._interrupt,
-            stand_in=not sums_over_replicas(model),
+            stand_in=not summing,
             micro_batches=micro_batches,
         )
         self.place = Place()
@@ -168,7 +170,7 @@ class Training:
 
     def settle_jit(self, decided: bool | None) -> None:
         """Settles what AUTO means before the first step: as an earlier attempt decided, else by measuring both ways."""
-        if self._jit_compile != spec_pb2.TrainingSpec.AUTO or self.synchronized_layers:
+        if self._jit_compile != spec_pb2.TrainingSpec.AUTO or self._reducing_layers:
             return
         if decided is None:
             groups, order, full = self._step.groups, self._order_of(0), self._train.full

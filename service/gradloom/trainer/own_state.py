@@ -58,6 +58,7 @@ class OwnMetrics:
         update_state(values, *args, **weights)
 
 
-def sums_over_replicas(model: keras.Model) -> bool:
-    """Whether a layer keeps a sum over the rows of all replicas, and says so; a row that stands in would be in it."""
-    return any(getattr(layer, "sums_over_replicas", False) for layer in model._flatten_layers(include_self=False))
+def summing_layers(model: keras.Model) -> list[str]:
+    """Paths of the layers that say they keep sums over the rows of all replicas: a row that stands in would count."""
+    layers = model._flatten_layers(include_self=False)
+    return [layer.path for layer in layers if getattr(layer, "sums_over_replicas", False)]

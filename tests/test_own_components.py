@@ -96,6 +96,13 @@ def test_what_source_registers_is_in_the_catalogue_with_what_its_constructor_tak
     assert "gradloom_user_code" in packages_of_components(), "the proof must do without it"
 
 
+def test_a_function_of_tensorflow_may_be_registered_and_the_proof_does_not_do_without_tensorflow() -> None:
+    bring_in("import keras, tensorflow as tf\nkeras.saving.register_keras_serializable('mine', 'gelu')(tf.nn.gelu)\n")
+    model = build({"type": "Flatten"}, {"type": "Dense", "config": {"units": 1, "activation": "mine>gelu"}})
+    assert model(np.ones((1, 8, 8))).shape == (1, 1)
+    assert "tensorflow" not in packages_of_components()
+
+
 def test_source_that_fails_is_told_with_its_line() -> None:
     told = fault_of("import keras\n\ndef f():\n    return {}['x']\n\nf()\n")
     assert told == "user code raised KeyError in line 4, in f: 'x'"

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from gradloom import documents
+from gradloom.api import syntax
 from gradloom.api.syntax import syntax_faults
 from gradloom.catalogue import Catalogue
 from gradloom.spec import check_job
@@ -136,6 +137,12 @@ def test_a_source_that_is_too_much_for_the_compiler_is_refused(source: str) -> N
 @pytest.mark.parametrize("source", ODD.values(), ids=ODD)
 def test_a_source_that_only_looks_dangerous_is_python(source: str) -> None:
     assert syntax_faults(source) == []
+
+
+def test_a_source_that_takes_the_compiler_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syntax, "SECONDS", 0.2)
+    (fault,) = syntax_faults("class A: pass\n" * 15_000)
+    assert fault.description == "must be Python that compiles within 5 s; this did not"
 
 
 async def test_a_server_answers_a_hostile_source_and_goes_on(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gradloom.api import syntax_program
+from gradloom.api.syntax_program import CPU_SECONDS
 from gradloom.errors import FieldFault
 from gradloom.faults import shown
 from gradloom.spec.user_code import SOURCE_FIELD
@@ -23,7 +24,7 @@ def syntax_faults(source: str) -> list[FieldFault]:
         done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=SECONDS)
         answer = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError):
-        return [FieldFault(SOURCE_FIELD, "must be Python that its compiler can read; it failed on this source")]
+        return [FieldFault(SOURCE_FIELD, f"must be Python that compiles within {CPU_SECONDS} s; this did not")]
     if not answer:
         return []
     return [

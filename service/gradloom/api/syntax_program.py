@@ -5,6 +5,7 @@ with limits, standard library only. Says `{"line": n, "message": "..."}` on stdo
 """
 
 import json
+import os
 import resource
 import sys
 import warnings
@@ -15,6 +16,7 @@ MEMORY_BYTES = 1 << 30
 
 def main() -> None:
     """Compiles what stdin holds, and throws it away."""
+    os.nice(10)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

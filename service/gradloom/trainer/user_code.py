@@ -145,6 +145,9 @@ def _innermost_frame(error: BaseException) -> tuple[str, int, str] | None:
 
 
 def foreign_modules() -> set[str]:
-    """Top-level names of the modules whose classes are registered here and neither Keras's nor ours."""
+    """Top-level names of the modules whose classes are registered here and neither Keras's nor ours.
+
+    A function of TensorFlow, NumPy or Python that somebody has registered does not make these foreign.
+    """
     registered = {module_of(member) for member in keras.saving.get_custom_objects().values()}
-    return {MODULE, *registered} - {"gradloom", "keras", "builtins", ""}
+    return {MODULE, *registered} - {"gradloom", "keras", "tensorflow", "numpy", ""} - sys.stdlib_module_names

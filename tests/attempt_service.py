@@ -1,5 +1,6 @@
 """An AttemptService on a unix socket that keeps the contract's promises, for tests of the trainer alone."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,9 @@ class AttemptServer(attempt_pb2_grpc.AttemptServiceServicer):
         self.assignment = assignment
         self.reports: list[attempt_pb2.ReportRequest] = []
         self.events: list[job_pb2.Event] = []
+        self.events_of_earlier_attempts: list[job_pb2.Event] = []
+        self.checkpoints: list[attempt_pb2.Checkpoint] = []
+        """Newest first, with absolute paths."""
         self.resolved: spec_pb2.ResolvedSpec | None = None
         self.finished: attempt_pb2.FinishAttemptRequest | None = None
         self.directive = attempt_pb2.ReportResponse.CONTINUE
@@ -94,6 +98,32 @@ class AttemptServer(attempt_pb2_grpc.AttemptServiceServicer):
             self.events.extend(request.events[max(0, len(self.events) - request.event_offset) :])
             self._after(context)
             return attempt_pb2.ReportResponse(directive=self.directive)
+
+    def RecordCheckpoint(self, request, context):
+        with self._changed:
+            self._admit(context)
+            checkpoint = attempt_pb2.Checkpoint()
+            checkpoint.CopyFrom(request.checkpoint)
+            assert checkpoint.attempt == self.assignment.attempt
+            checkpoint.path = str(Path(self.assignment.attempt_directory, checkpoint.path))
+            assert hashlib.sha256(Path(checkpoint.path).read_bytes()).hexdigest() == checkpoint.sha256
+            if checkpoint not in self.checkpoints:
+                self.checkpoints.insert(0, checkpoint)
+            self._after(context)
+            return attempt_pb2.RecordCheckpointResponse()
+
+    def begin_next_attempt(self) -> None:
+        """Makes the attempt that follows the live one, with what the ones before have left on record."""
+        self.assignment.attempt += 1
+        directory = Path(self.assignment.attempt_directory)
+        directory = directory.with_name(f"attempt-{self.assignment.attempt}")
+        directory.mkdir()
+        self.assignment.attempt_directory = str(directory)
+        del self.assignment.checkpoints[:]
+        self.assignment.checkpoints.extend(self.checkpoints)
+        self.reports, self.finished = [], None
+        self.events_of_earlier_attempts += self.events
+        self.events = []
 
     def FinishAttempt(self, request, context):
         with self._changed:

@@ -10,6 +10,7 @@ from gradloom.trainer.datasets import DataUnavailable
 from gradloom.trainer.outcome import failure
 from gradloom.trainer.proof import ExportDisagreedError
 from gradloom.trainer.resolved import EnvironmentChangedError
+from gradloom.trainer.step import NotFiniteError
 from gradloom.v1 import job_pb2
 
 Job = job_pb2.Job
@@ -29,6 +30,7 @@ def caused_by(cause):
         (DataUnavailable(FAULTS), True, Job.DATA_UNAVAILABLE),
         (EnvironmentChangedError("keras was 3.15.1, is 3.16.0"), True, Job.ENVIRONMENT_CHANGED),
         (ExportDisagreedError("differs by 1"), False, Job.EXPORT_DISAGREED),
+        (NotFiniteError(7, "the loss"), False, Job.LOSS_NOT_FINITE),
         (ValueError("shapes do not fit"), True, Job.SPEC_REFUSED),
         (ValueError("shapes do not fit"), False, Job.TRAINER_RAISED),
         (tf.errors.InvalidArgumentError(None, None, "bad index"), True, Job.SPEC_REFUSED),

@@ -15,7 +15,7 @@ import pytest
 from gradloom import documents
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.spec import with_defaults
-from gradloom.trainer import standby
+from gradloom.trainer import checkpoints, standby
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.attempt_service import TOKEN, AttemptServer
 from tests.trainer_process import TrainerProcess
@@ -94,6 +94,11 @@ def files_below(directory: str) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
+def exported(server) -> dict[str, bytes]:
+    files = files_below(server.assignment.attempt_directory)
+    return {path: content for path, content in files.items() if not path.startswith("checkpoints/")}
+
+
 def assert_whole_and_proven(server):
     finished = server.finished
     assert finished.reason == job_pb2.Job.COMPLETED, finished
@@ -101,7 +106,7 @@ def assert_whole_and_proven(server):
     assert finished.export.path == f"{server.assignment.attempt_directory}/export/tiny/1"
     assert finished.export.proof_examples == 64
     assert finished.export.largest_difference < 1e-5
-    files = files_below(server.assignment.attempt_directory)
+    files = exported(server)
     assert {artifact.path: artifact.sha256 for artifact in finished.artifacts} == {
         path: hashlib.sha256(content).hexdigest() for path, content in files.items()
     }
@@ -190,17 +195,17 @@ def test_an_attempt_outlives_a_server_that_goes_away_and_loses_nothing(trainer, 
     assert [event.epoch for event in server.events] == [1, 2, 3]
 
 
-def test_a_training_that_diverges_is_noticed_once_and_its_export_is_not_proven(trainer, server):
-    for group in server.assignment.spec.variable_groups:
-        group.optimizer.type = "SGD"
-        group.optimizer.config["learning_rate"] = 1e30
+def test_a_training_that_diverges_names_the_group_that_broke_and_keeps_the_last_good_checkpoint(trainer, server):
+    server.assignment.spec.variable_groups[1].optimizer.config["learning_rate"] = 1e30
+    server.assignment.spec.training.checkpoint.every_steps = 1
     assert run(trainer, server) == 1
-    assert server.finished.reason == job_pb2.Job.EXPORT_DISAGREED
-    assert "not finite" in server.finished.message
-    (notice,) = [event for event in server.events if event.kind == job_pb2.Event.NOTICE]
-    assert "loss" in notice.message
-    assert "diverged" in notice.message
-    assert notice.message in trainer.log
+    assert server.finished.reason == job_pb2.Job.LOSS_NOT_FINITE
+    assert "is not finite at step" in server.finished.message
+    broken = server.finished.progress.global_step
+    (newest, *_) = server.checkpoints
+    assert 0 < newest.global_step < broken
+    arrays = checkpoints.read(Path(newest.path)).arrays
+    assert all(np.isfinite(array).all() for key, array in arrays.items() if key.startswith("model/"))
 
 
 def test_a_directive_to_stop_ends_everything_at_once(trainer, server):

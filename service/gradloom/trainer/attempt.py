@@ -1,9 +1,7 @@
 """One attempt of one job, from a spare with its imports done to an export that is proven."""
 
 import logging
-import math
 import threading
-import time
 from types import TracebackType
 from typing import Final, Self
 
@@ -12,6 +10,8 @@ import numpy as np
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.spec import with_defaults
 from gradloom.trainer import delivery, handover, initial_weights, narration, outcome, session, standby, user_code
+from gradloom.trainer.course import Course
+from gradloom.trainer.groups import averages_in_place
 from gradloom.trainer.loop import Training
 from gradloom.trainer.prepare import Given, Prepared, prepare
 from gradloom.trainer.proof import PROOF_EXAMPLES, Prover
@@ -44,13 +44,21 @@ def train(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
     """Prepares, trains, exports and proves; on GPUs another program goes on after the training."""
     prepared = _prepared(attempt)
     spec = prepared.resolved.spec
-    with EarlyProver(wanted=not _on_gpus(prepared) and spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats) as early:
-        _run_epochs(attempt, prepared, early)
+    training, course = prepared.training, Course(attempt, prepared)
+    wants_prover = not _on_gpus(prepared) and spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats
+    with EarlyProver(wants_prover) as early, course.saver:
+        course.resume()
+        attempt.reporter.observe(lambda: _look(training, course, early))
+        course.run()
+        last = _look(training, course, early=None)
+        attempt.reporter.observe(lambda: last)
         inputs = _proof_inputs(prepared)
-        if _on_gpus(prepared):
-            handover.hand_over(attempt, prepared.model, inputs, packages_of_components())
-        attempt.reporter.release_devices()
-        return delivery.deliver(attempt, spec, prepared.model, inputs, early.get)
+        with averages_in_place(training.groups):
+            if _on_gpus(prepared):
+                course.saver.close()
+                handover.hand_over(attempt, prepared.model, inputs, packages_of_components())
+            attempt.reporter.release_devices()
+            return delivery.deliver(attempt, spec, prepared.model, inputs, early.get)
 
 
 def _prepared(attempt: Session) -> Prepared:
@@ -84,38 +92,12 @@ def _prepared(attempt: Session) -> Prepared:
     return prepared
 
 
-def _run_epochs(attempt: Session, prepared: Prepared, early: "EarlyProver") -> None:
-    """Trains all epochs, tells each one's end, and evaluates the test data on the final weights."""
-    training, epochs = prepared.training, prepared.resolved.spec.training.epochs
-    total_steps = epochs * training.steps_per_epoch
-    attempt.reporter.update(epochs=epochs, total_steps=total_steps)
-    attempt.reporter.observe(lambda: _look(training, total_steps, early))
-    diverged = False
-    for epoch in range(1, epochs + 1):
-        started = time.monotonic()
-        scalars = training.run_epoch(epoch)
-        narration.tell_epoch(epoch, epochs, scalars, time.monotonic() - started)
-        attempt.reporter.update(epoch=epoch, scalars=scalars)
-        attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars=scalars))
-        broken = sorted(name for name, value in scalars.items() if not math.isfinite(value))
-        if broken and not diverged:
-            diverged = True
-            notice = f"{', '.join(broken)} not finite since epoch {epoch}: the training has diverged"
-            logger.warning(notice)
-            attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))
-    if "test" in prepared.sources:
-        scalars = training.evaluate(prepared.sources["test"], prefix="test_")
-        narration.tell_test(scalars)
-        attempt.reporter.update(scalars=scalars)
-    last = _look(training, total_steps, early=None)
-    attempt.reporter.observe(lambda: last)
-
-
-def _look(training: Training, total_steps: int, early: "EarlyProver | None") -> Look:
+def _look(training: Training, course: Course, early: "EarlyProver | None") -> Look:
     """What can be seen of the training now; called from the heartbeat's thread while it runs."""
     seen = training.snapshot()
-    if early is not None and seen.global_step:
-        early.consider((total_steps - seen.global_step) * seen.training_seconds / seen.global_step)
+    made = seen.global_step - course.first_step
+    if early is not None and made:
+        early.consider((course.total_steps - seen.global_step) * seen.training_seconds / made)
     groups = {
         name: job_pb2.GroupProgress(
             learning_rate=group.learning_rate, gradient_norm=group.gradient_norm, update_ratio=group.update_ratio

@@ -63,6 +63,10 @@ class ControlPlane:
         """Stores what this attempt, its job's first to come so far, resolved."""
         self._patiently(self._stub.RecordResolvedSpec, request)
 
+    def record_checkpoint(self, request: attempt_pb2.RecordCheckpointRequest) -> None:
+        """Makes a checkpoint exist that is whole on the disk; a repeat after a lost answer is harmless."""
+        self._patiently(self._stub.RecordCheckpoint, request)
+
     def finish_attempt(self, request: attempt_pb2.FinishAttemptRequest) -> None:
         """Says how the attempt ended; the first one stands, so that a repeat after a lost answer is harmless."""
         self._patiently(self._stub.FinishAttempt, request)

@@ -66,8 +66,8 @@ def _deliver(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
         spec = resolved.spec
         strategy.configure(spec_pb2.ResolvedSpec.CPU, replicas=1)
         user_code.bring_in(spec)
-        (trained_on,) = (data for data in resolved.data if data.source == "train")
-        model = models.build_model(spec, attempt.assignment.data_roots, lambda: trained_on.feature_shape)
+        trained_on = {data.source: data for data in resolved.data}
+        model = models.build_model(spec, attempt.assignment.data_roots, lambda: trained_on["train"].feature_shape)
         OwnMetrics(model)  # of which an export takes no part
         inputs = load_state(attempt.work / STATE_FILE, model)
         return delivery.deliver(attempt, spec, model, inputs, lambda: clean)

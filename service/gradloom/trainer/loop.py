@@ -22,6 +22,7 @@ epochs that are shorter or longer. `state` and `restore` carry a training over t
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Final, Self
 
@@ -32,6 +33,7 @@ import tensorflow as tf
 from gradloom.trainer import jit, models
 from gradloom.trainer.batches import Batches, Examples, permutation
 from gradloom.trainer.datasets import Arrays
+from gradloom.trainer.directions import Direction
 from gradloom.trainer.fitness import check_fit, check_model
 from gradloom.trainer.groups import Group, averages_in_place, build_groups, squared_norm
 from gradloom.trainer.interrupt import Interrupt
@@ -123,6 +125,7 @@ class Training:
         self._training_since: float | None = None
         self._order: tuple[int, tf.Tensor] | None = None
         self._save: Callable[[], None] = lambda: None
+        self._watch: Callable[[object, str], AbstractContextManager[None]] = lambda kind, what: nullcontext()
         self._save_every_steps: int | None = None
         self._saved_step = 0
 
@@ -246,12 +249,14 @@ class Training:
         number, position = divmod(step, self._train.steps)
         order = self._order_of(number)
         if position == self._train.full:
-            self._program.train_rest(self._step, order)
+            with self._watch((self._step, "rest"), f"step {step + 1}, or one soon after it,"):
+                self._program.train_rest(self._step, order)
             return
         ends = [end, step + self._steps_per_loop, step - position + self._train.full]
         if self._save_every_steps is not None:
             ends.append(step - step % self._save_every_steps + self._save_every_steps)
-        self._program.train(self._step, order, position, position + min(ends) - step)
+        with self._watch(self._step, f"step {step + 1}, or one soon after it,"):
+            self._program.train(self._step, order, position, position + min(ends) - step)
 
     def _order_of(self, number: int) -> tf.Tensor:
         """The order of the examples in a pass, counted from 0."""
@@ -269,9 +274,23 @@ class Training:
             self._save()
         return wanted.look
 
+    def directions(self) -> dict[str, Direction | None]:
+        """Which way each scalar of an epoch's end improves, by name; None where nobody can tell."""
+        found = self._tally.directions()
+        validated = found if self._validation is not None else {}
+        return found | {f"{VALIDATION_PREFIX}{name}": direction for name, direction in validated.items()}
+
     def save_with(self, save: Callable[[], None], every_steps: int | None) -> None:
         """From now on calls `save`, which may ask for `state`, every so many steps and when one was asked for."""
         self._save, self._save_every_steps = save, every_steps
+
+    def watch_with(self, watch: Callable[[object, str], AbstractContextManager[None]]) -> None:
+        """From now on runs batches within what `watch` gives for their kind and what they are."""
+        self._watch = watch
+
+    def batches(self) -> int:
+        """How many batches have been trained on or evaluated in this process; from any thread."""
+        return self._program.batches()
 
     def request_checkpoint(self) -> None:
         """Has a checkpoint saved between two steps, within a few milliseconds; from any thread."""
@@ -291,7 +310,7 @@ class Training:
         self._variables().restore(arrays)
         self.place = place
         self._saved_step = self.global_step
-        self._show(epoch=place.epoch, scalars=scalars)
+        self._show(epoch=math.ceil(self.global_step / self.steps_per_epoch), scalars=scalars)
 
     def restore_weights(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Puts the model and its groups back to where a state was taken; steps and scalars stay as they are."""
@@ -379,7 +398,10 @@ class Training:
                 full = batch < batches.full
                 rows, end = (batches.size, batches.full) if full else (batches.rest, batches.steps)
                 # A checkpoint, which may come before the next batch, holds the weights that are trained.
-                with averages_in_place(self.groups):
+                with (
+                    averages_in_place(self.groups),
+                    self._watch((prefix, full), f"a batch of the evaluation {prefix!r}"),
+                ):
                     reached = self._program.evaluate(batches, rows, batch, end)
                 self.place = replace(self.place, batch=reached)
         finally:
@@ -389,7 +411,9 @@ class Training:
     def snapshot(self) -> LiveProgress:
         """What can be seen now, from any thread; asks the loop for a look, whose results the next snapshot holds."""
         live = self._live
-        self._interrupt.request_look()
+        if not live.evaluating:
+            # An evaluation has nothing to show before its end.
+            self._interrupt.request_look()
         step = self.global_step
         return replace(
             live,

@@ -14,6 +14,7 @@ from gradloom.trainer.datasets import DataUnavailable
 from gradloom.trainer.library_messages import telling_line, without_colors
 from gradloom.trainer.proof import ExportDisagreedError
 from gradloom.trainer.resolved import EnvironmentChangedError
+from gradloom.trainer.step import NotFiniteError
 from gradloom.v1 import job_pb2
 
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -52,6 +53,8 @@ def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
         return job_pb2.Job.ENVIRONMENT_CHANGED
     if isinstance(error, ExportDisagreedError):
         return job_pb2.Job.EXPORT_DISAGREED
+    if isinstance(error, NotFiniteError):
+        return job_pb2.Job.LOSS_NOT_FINITE
     for cause in _chain(error):
         exhausted = _exhausted(cause)
         if exhausted is not None:

@@ -16,6 +16,7 @@ from gradloom.spec import assign_groups
 from gradloom.spec.user_code import REGISTERED
 from gradloom.trainer import datasets, fitness, initial_weights, installed, models, standby, strategy, user_code
 from gradloom.trainer.datasets import Arrays, DataUnavailable
+from gradloom.trainer.epoch_ends import EpochEnds
 from gradloom.trainer.loop import Training
 from gradloom.trainer.requirements import require_reloadable
 from gradloom.trainer.resolved import Resolution, resolve, resolve_data
@@ -46,6 +47,7 @@ class Prepared:
     resolved: spec_pb2.ResolvedSpec
     model: keras.Model
     training: Training
+    ends: EpochEnds
     sources: Mapping[str, Arrays]
     """By name: `train`, and `validation` and `test` where the spec has them."""
 
@@ -136,6 +138,7 @@ def prepare(
     with faults:
         training = Training.build(spec, model, assignment, sources["train"], sources.get("validation"), distribution)
         _check_total_steps(spec.training.epochs, training.steps_per_epoch)
+        ends = EpochEnds(spec, training.groups, training.directions())
     if "test" in sources:
         with faults:
             targets = arranged(models.build_targets(spec), models.output_names(model))
@@ -147,7 +150,7 @@ def prepare(
     resolved = resolve(spec, resolution, model, assignment, training, sources)
     if weights is not None:
         resolved.initial_weights.CopyFrom(weights)
-    return Prepared(resolved, model, training, sources)
+    return Prepared(resolved, model, training, ends, sources)
 
 
 def rehearse_without_user_code(spec: spec_pb2.JobSpec, given: Given) -> spec_pb2.ResolvedSpec:

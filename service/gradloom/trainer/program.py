@@ -63,10 +63,15 @@ class Program:
         ]
         with tf.device("CPU:0"):
             self.global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
+            self._evaluated = tf.Variable(0, dtype=tf.int64, trainable=False, name="evaluated_batches")
         # By training step: there is one for each set of groups that is trained in some epoch.
         self._steps_functions: dict[TrainingStep, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {}
         self._rest_functions: dict[TrainingStep, Callable[..., tf.Tensor]] = {}
         self._pass_functions: dict[tuple[Any, ...], Callable[..., tf.Tensor]] = {}
+
+    def batches(self) -> int:
+        """How many batches have been trained on or evaluated; from any thread."""
+        return int(self.global_step) + int(self._evaluated)
 
     def train(self, step: TrainingStep, order: tf.Tensor, begin: int, end: int) -> int:
         """Trains on full batches [begin, end) of a pass, fewer when interrupted; returns the one it came to.
@@ -219,6 +224,7 @@ class Program:
         def batch(position: tf.Tensor) -> tf.Tensor:
             examples = in_order(all_examples, position * self._data.size, rows)
             self._run_on_shares(self._evaluation_step, examples)
+            self._evaluated.assign_add(1)
             return position + 1
 
         return tf.while_loop(go_on, batch, [begin])[0]

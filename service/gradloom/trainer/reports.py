@@ -24,13 +24,14 @@ REPORT_TIMEOUT_SECONDS: Final = 5.0
 MOST_EVENTS_PER_REPORT: Final = 500
 MOST_FAULTS: Final = 10
 """After so many answers in a row that the server failed, the end of the attempt no longer waits for its events."""
+STOPS: Final = frozenset({attempt_pb2.ReportResponse.STOP, attempt_pb2.ReportResponse.CHECKPOINT_AND_STOP})
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Look:
-    """How far training is at one moment; counts are over the whole attempt."""
+    """How far training is at one moment; counts are over the whole job."""
 
     phase: int | None = None
     """The phase that it is in; None leaves it to `Reporter.update`."""
@@ -38,7 +39,7 @@ class Look:
     global_step: int = 0
     examples: int = 0
     step_seconds: float = 0.0
-    """Time spent in training steps so far."""
+    """Time spent in training steps so far, in this attempt."""
     first_step_time: float | None = None
     """`time.monotonic()` when the first step had ended."""
     scalars: Mapping[str, float] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Reporter:
         self._faults = 0
         self._devices_released = False
         self._observe: Callable[[], Look] = Look
+        self._save_first: Callable[[], None] | None = None
         self._newest = self._acknowledged = Look()
         self._acknowledged_at = started
         self._changed = threading.Condition()
@@ -100,6 +102,19 @@ class Reporter:
         """From now on, asks `look` how far training is; it is called from the heartbeat's thread."""
         with self._changed:
             self._observe = look
+
+    def resume_at(self, look: Look) -> None:
+        """Says where the training begins: what came before is not reported as this attempt's."""
+        with self._changed:
+            self._newest = self._acknowledged = look
+
+    def save_before_stop(self, save: Callable[[], None] | None) -> None:
+        """Has `save` called, in the heartbeat's thread, when the attempt is to stop once its state is saved.
+
+        It may be called again and again. None: there is nothing to save, and the attempt stops at once.
+        """
+        with self._changed:
+            self._save_first = save
 
     def update(self, **changes: Any) -> None:
         """Sets fields of Progress, such as `phase` or `epoch`, and adds to its `scalars`; told at once."""
@@ -233,7 +248,10 @@ class Reporter:
             self._beat_acknowledged = request.beat
             self._faults = 0
             self._changed.notify_all()
-        if response.directive == attempt_pb2.ReportResponse.STOP:
+            save = self._save_first
+        if response.directive == attempt_pb2.ReportResponse.CHECKPOINT_AND_STOP and save is not None:
+            save()
+        elif response.directive in STOPS:
             raise StopDirective
         return True
 

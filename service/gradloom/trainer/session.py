@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Final, NoReturn
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import AttemptSupersededError, PermissionDeniedError
 from gradloom.trainer.control import ControlPlane
-from gradloom.trainer.reports import Reporter
+from gradloom.trainer.reports import Look, Reporter
 from gradloom.trainer.standby import Instruction
 from gradloom.v1 import job_pb2
 
@@ -25,6 +26,8 @@ COMPLETED: Final = 0
 FAILED: Final = 1
 STOPPED: Final = 3
 """Exit codes: the export is proven; the attempt failed and said why; it was told to stop, or is superseded."""
+TELLING_SECONDS: Final = 60.0
+"""How long an attempt that hangs tries to tell its end: the server may be away, and so may be what is to be told."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,26 @@ class Session:
         """Below it, the files that do not outlive the attempt's processes."""
         return self.directory / "work"
 
+    def stop(self, cause: str) -> NoReturn:
+        """Ends the process now, from any thread, without an end that is told."""
+        _end_at_once(cause, self.work)
+
+    def fail_at_once(self, finish: attempt_pb2.FinishAttemptRequest) -> NoReturn:
+        """Tells how the attempt ended and ends the process, from any thread, whatever hangs in the others."""
+
+        def tell() -> None:
+            # Nobody looks at what hangs.
+            self.reporter.observe(Look)
+            _tell(self, finish)
+
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        teller.join(TELLING_SECONDS)
+        shutil.rmtree(self.work, ignore_errors=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(FAILED)
+
 
 def serve(instruction: Instruction, body: Callable[[Session], attempt_pb2.FinishAttemptRequest]) -> int:
     """Runs what an attempt is for and tells its end, whatever that is; returns the process's exit code.
@@ -67,11 +90,10 @@ def serve(instruction: Instruction, body: Callable[[Session], attempt_pb2.Finish
             with Reporter(
                 control, assignment.attempt, lambda cause: _end_at_once(cause, work), started, instruction.handover
             ) as reporter:
-                finish = _concluded(Session(instruction, assignment, control, reporter), body)
+                attempt = Session(instruction, assignment, control, reporter)
+                finish = _concluded(attempt, body)
                 shutil.rmtree(work, ignore_errors=True)
-                reporter.flush()
-                finish.progress.CopyFrom(reporter.progress())
-                control.finish_attempt(finish)
+                _tell(attempt, finish)
         except (AttemptSupersededError, PermissionDeniedError) as error:
             logger.warning("this attempt is over: %s", error)
             return STOPPED
@@ -95,6 +117,12 @@ def _concluded(
         for fault in finish.error.field_faults:
             logger.error("  %s: %s", fault.field, fault.description)
         return finish
+
+
+def _tell(attempt: Session, finish: attempt_pb2.FinishAttemptRequest) -> None:
+    attempt.reporter.flush()
+    finish.progress.CopyFrom(attempt.reporter.progress())
+    attempt.control.finish_attempt(finish)
 
 
 def _end_at_once(cause: str, work: Path) -> NoReturn:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from gradloom.trainer.batches import Share
+from gradloom.trainer.directions import Direction, direction_of
 from gradloom.trainer.groups import Group, clip_together
 from gradloom.trainer.losses import Found, Objective
 from gradloom.trainer.own_state import OwnMetrics
@@ -81,6 +82,15 @@ class Tally:
                 # A result may be a variable itself, which differs from replica to replica until it is read.
                 scalars[prefix + name] = float(tf.convert_to_tensor(value))
         return scalars
+
+    def directions(self) -> dict[str, Direction | None]:
+        """Which way each scalar improves, by name; None where nobody can tell."""
+        found: dict[str, Direction | None] = dict.fromkeys(self._loss_names, Direction.DOWN)
+        for prefix, metric in self._metrics:
+            result = metric.result()
+            for name in result if isinstance(result, dict) else [metric.name]:
+                found[prefix + name] = direction_of(name, metric)
+        return found
 
 
 class NotFiniteError(Exception):

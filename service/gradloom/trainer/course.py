@@ -1,0 +1,177 @@
+"""The course of a training: from its beginning, or the newest whole checkpoint, to weights that can be exported."""
+
+import faulthandler
+import hashlib
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.trainer import checkpoints, narration
+from gradloom.trainer.checkpoints import DamagedCheckpoint, Header, Saved, UnusableCheckpoint
+from gradloom.trainer.initial_weights import AVERAGED
+from gradloom.trainer.prepare import Prepared
+from gradloom.trainer.reports import Look
+from gradloom.trainer.saved_state import Place, State
+from gradloom.trainer.saver import Saver
+from gradloom.trainer.session import Session
+from gradloom.trainer.watchdog import Watchdog
+from gradloom.v1 import job_pb2, spec_pb2
+
+logger = logging.getLogger(__name__)
+
+
+class Course:
+    """One job's training in one attempt.
+
+    Attributes:
+        saver: Of its checkpoints; open from before `run` until after the export.
+        first_step: Updates that earlier attempts had made.
+        total_steps: Updates in the whole job; fewer than the spec says when the training stopped early.
+    """
+
+    def __init__(self, attempt: Session, prepared: Prepared):
+        self._attempt = attempt
+        self._training, self._ends, self._sources = prepared.training, prepared.ends, prepared.sources
+        self._options = prepared.resolved.spec.training
+        self._spec_sha256 = spec_digest(prepared.resolved)
+        self._best: Path | None = None
+        self._finished = False
+        self.saver = Saver(attempt, self._training, self._options.checkpoint, self._describe)
+        self.first_step = 0
+        self.total_steps = self._options.epochs * self._training.steps_per_epoch
+
+    def resume(self) -> None:
+        """Goes on from the newest checkpoint that is whole, if there is one, and says so."""
+        for checkpoint in self._attempt.assignment.checkpoints:
+            try:
+                saved = self._read(checkpoint)
+                best = self._best_of(saved)
+                state = saved.header.state
+                self._training.restore(saved.arrays, Place(**state["place"]), state["scalars"])
+            except UnusableCheckpoint as error:
+                self._notice(f"the checkpoint of {_named(checkpoint)} is skipped: {checkpoint.path} {error}")
+                continue
+            self._ends.restore(state["ends"])
+            self._best, self._finished = best, state["finished"]
+            self.first_step = self._training.global_step
+            self._notice(f"resumed from {_named(checkpoint)}")
+            break
+        if self._ends.stopped:
+            self.total_steps = self._training.global_step
+        seen = self._training.snapshot()
+        self._attempt.reporter.resume_at(Look(global_step=seen.global_step, examples=seen.examples))
+        self._attempt.reporter.update(
+            epochs=self._options.epochs, total_steps=self.total_steps, scalars=dict(seen.scalars)
+        )
+
+    def run(self) -> None:
+        """Trains what is left, gives the model the weights of the best epoch if it is to have them, and tests."""
+        if self._finished:
+            self.saver.end()
+            return
+        with Watchdog(self._options.step_timeout_seconds, self._training.batches, self._hung) as watchdog:
+            self._training.watch_with(watchdog.watching)
+            self._train()
+            self._restore_best()
+            self._test()
+        self._finished = True
+        self.saver.save_final()
+
+    def _train(self) -> None:
+        epochs = self._options.epochs
+        while self._training.place.epoch <= epochs and not self._ends.stopped:
+            epoch, started = self._training.place.epoch, time.monotonic()
+            scalars = self._training.run_epoch(epoch)
+            narration.tell_epoch(epoch, epochs, scalars, time.monotonic() - started)
+            self._attempt.reporter.update(epoch=epoch, scalars=scalars)
+            self._event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars=scalars)
+            verdict = self._ends.after(epoch, scalars)
+            for notice in verdict.notices:
+                self._notice(notice)
+            if verdict.is_best:
+                self._best = self.saver.save_best()
+        if self._ends.stopped:
+            self.total_steps = self._training.global_step
+            self._attempt.reporter.update(total_steps=self.total_steps)
+
+    def _restore_best(self) -> None:
+        best = self._ends.best.best_epoch
+        last = self._training.place.epoch - 1
+        # In the middle of the test, they are there already.
+        if not self._ends.wants_best or best in (0, last) or self._training.place.evaluation:
+            return
+        self.saver.wait_until_written()
+        assert self._best is not None
+        self._training.restore_weights(checkpoints.read(self._best).arrays)
+        self._notice(f"the weights of epoch {best} are tested and exported")
+
+    def _test(self) -> None:
+        if "test" in self._sources:
+            scalars = self._training.evaluate(self._sources["test"], prefix="test_")
+            narration.tell_test(scalars)
+            self._attempt.reporter.update(scalars=scalars)
+
+    def _describe(self, state: State) -> Header:
+        return Header(
+            job_uid=self._attempt.assignment.job_uid,
+            spec_sha256=self._spec_sha256,
+            attempt=self._attempt.assignment.attempt,
+            global_step=state.global_step,
+            epoch=min(state.place.epoch, self._options.epochs),
+            state={
+                "place": vars(state.place),
+                "scalars": state.scalars,
+                "ends": self._ends.saved(),
+                "finished": self._finished,
+                AVERAGED: state.averaged,
+            },
+        )
+
+    def _read(self, checkpoint: attempt_pb2.Checkpoint) -> Saved:
+        saved = checkpoints.read(Path(checkpoint.path))
+        if saved.sha256 != checkpoint.sha256:
+            raise DamagedCheckpoint("is not the file that was put on record")
+        saved.require_own(self._attempt.assignment.job_uid, self._spec_sha256)
+        return saved
+
+    def _best_of(self, saved: Saved) -> Path | None:
+        """Where the best checkpoint lies that will be needed after this one."""
+        state = saved.header.state
+        best_epoch = state["ends"]["best"]["best_epoch"]
+        if not (best_epoch and self._ends.wants_best) or state["finished"]:
+            return None
+        step = best_epoch * self._training.steps_per_epoch
+        for checkpoint in self._attempt.assignment.checkpoints:
+            if checkpoint.best and checkpoint.global_step == step:
+                try:
+                    self._read(checkpoint)
+                except UnusableCheckpoint as error:
+                    raise type(error)(f"needs the best one, {checkpoint.path}, which {error}") from error
+                return Path(checkpoint.path)
+        raise DamagedCheckpoint(f"needs the best one, of epoch {best_epoch}, which is not on record")
+
+    def _hung(self, what: str) -> NoReturn:
+        """Ends the attempt from the watchdog's thread, while TensorFlow does whatever it does."""
+        logger.error("%s: these are the stacks of all threads", what)
+        sys.stdout.flush()
+        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+        self._attempt.fail_at_once(attempt_pb2.FinishAttemptRequest(reason=job_pb2.Job.STEP_HUNG, message=what))
+
+    def _notice(self, message: str) -> None:
+        logger.info("%s", message)
+        self._event(kind=job_pb2.Event.NOTICE, message=message)
+
+    def _event(self, **fields: Any) -> None:
+        self._attempt.reporter.add_event(job_pb2.Event(**fields))
+
+
+def spec_digest(resolved: spec_pb2.ResolvedSpec) -> str:
+    """What a resolved spec is known by in a checkpoint."""
+    return hashlib.sha256(resolved.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _named(checkpoint: attempt_pb2.Checkpoint) -> str:
+    return f"step {checkpoint.global_step} (epoch {checkpoint.epoch}) of attempt {checkpoint.attempt}"

@@ -1,0 +1,233 @@
+"""Trainers that are killed, stopped, hang or cannot write: what is left goes on as if nothing had been."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from gradloom import documents
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.trainer import checkpoints
+from gradloom.v1 import job_pb2, spec_pb2
+from tests.attempt_service import AttemptServer
+from tests.trainer_process import TrainerProcess
+
+SPEC = """
+spec:
+  model:
+    name: tiny
+    layers:
+      - {type: Input, config: {shape: [8, 8]}}
+      - {type: Flatten}
+      - {type: Dense, name: hidden, config: {units: 16, activation: relu}}
+      - {type: BatchNormalization, name: norm}
+      - {type: Dropout, name: drop, config: {rate: 0.3}}
+      - {type: Dense, name: classifier, config: {units: 10}}
+  data:
+    train: {builtin: {name: digits}, range: {to: 300}}
+    validation: {builtin: {name: digits}, range: {from: 300, to: 400}}
+    test: {builtin: {name: digits, split: test}}
+  loss: {type: SparseCategoricalCrossentropy, config: {from_logits: true}}
+  metrics: [{type: SparseCategoricalAccuracy, name: accuracy}]
+  variable_groups:
+    - {name: body, match: ["hidden/**", "norm/**"], optimizer: {type: Adam}, ema_momentum: 0.9}
+    - name: head
+      match: ["classifier/**"]
+      optimizer: {type: SGD, config: {learning_rate: 0.05, momentum: 0.9}}
+      reduce_on_plateau: {patience: 3, factor: 0.7}
+  training:
+    epochs: 60
+    seed: 7
+    steps_per_epoch: 12
+    early_stopping: {patience: 1000}
+    checkpoint: {every_seconds: 0.15}
+"""
+FOREVER = 1_000_000
+SLEEPER = """
+import time
+import keras
+import tensorflow as tf
+
+calls = 0
+
+def pause(inputs):
+    global calls
+    calls += 1
+    if calls > 20:
+        time.sleep(3600)
+    return inputs
+
+@keras.saving.register_keras_serializable(package="trial")
+class Sleeper(keras.layers.Layer):
+    def call(self, inputs):
+        outputs = tf.py_function(pause, [inputs], inputs.dtype)
+        outputs.set_shape(inputs.shape)
+        return outputs
+"""
+
+
+@pytest.fixture
+def server(tmp_path):
+    with attempt_server(tmp_path) as server:
+        yield server
+
+
+def attempt_server(directory: Path) -> AttemptServer:
+    attempt = directory / "attempt-1"
+    attempt.mkdir()
+    assignment = attempt_pb2.Assignment(
+        job="projects/default/jobs/tiny",
+        job_uid="3f6b",
+        attempt=1,
+        spec=documents.read_job(SPEC).spec,
+        attempt_directory=str(attempt),
+        device_kind=spec_pb2.ResolvedSpec.CPU,
+        replicas=1,
+    )
+    return AttemptServer(directory / "trainer.sock", assignment)
+
+
+def start(server) -> TrainerProcess:
+    directory = Path(server.assignment.attempt_directory)
+    trainer = TrainerProcess(directory.with_suffix(".log"))
+    trainer.wait_ready()
+    trainer.use(directory, server.address)
+    return trainer
+
+
+def notices(events) -> list[str]:
+    return [event.message for event in events if event.kind == job_pb2.Event.NOTICE]
+
+
+def training_seen(server):
+    """Whether this attempt has told of steps of its own."""
+    return any(report.steps for report in server.reports)
+
+
+def at_random(server, trainer, chance):
+    server.wait_until(lambda: training_seen(server))
+    time.sleep(chance.uniform(0, 0.8))
+
+
+def in_a_checkpoint_write(server, trainer, chance):
+    at_random(server, trainer, chance)
+    aside = Path(server.assignment.attempt_directory, "work", "checkpoint")
+    deadline = time.monotonic() + 10
+    while not aside.exists() and time.monotonic() < deadline and trainer.process.poll() is None:
+        pass
+
+
+def in_the_export(server, trainer, chance):
+    server.wait_until(lambda: server.reports and server.reports[-1].progress.phase == job_pb2.Progress.EXPORTING)
+    server.wait_until(lambda: server.checkpoints[0].final)
+
+
+def outcome_of(server) -> dict:
+    """All that a finished job leaves, but for the times and attempts."""
+    assert server.finished.reason == job_pb2.Job.COMPLETED, server.finished
+    (final, *_) = [checkpoint for checkpoint in server.checkpoints if checkpoint.final]
+    saved = checkpoints.read(Path(final.path))
+    epochs = {}
+    for event in [*server.events_of_earlier_attempts, *server.events]:
+        if event.kind == job_pb2.Event.EPOCH_ENDED:
+            # What was done again gave the same again.
+            assert epochs.setdefault(event.epoch, dict(event.scalars)) == dict(event.scalars)
+    progress = server.finished.progress
+    return {
+        "arrays": {key: (array.dtype, array.shape, array.tobytes()) for key, array in saved.arrays.items()},
+        "state": saved.header.state,
+        "epochs": dict(sorted(epochs.items())),
+        "progress": (progress.epoch, progress.global_step, progress.total_steps, dict(progress.scalars)),
+        "export": server.finished.export.largest_difference,
+    }
+
+
+def test_an_attempt_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
+    (tmp_path / "alone").mkdir()
+    with attempt_server(tmp_path / "alone") as server, start(server) as trainer:
+        assert trainer.wait() == 0, trainer.log
+        alone = outcome_of(server)
+        assert list(alone["epochs"]) == list(range(1, 61))
+        assert {notice.split(":")[0] for notice in notices(server.events)} >= {"group 'head'"}
+    chance = random.Random()
+    moments = [at_random, in_a_checkpoint_write, at_random, in_the_export]
+    (tmp_path / "killed").mkdir()
+    with attempt_server(tmp_path / "killed") as server:
+        for moment in moments:
+            with start(server) as trainer:
+                moment(server, trainer, chance)
+                trainer.process.send_signal(signal.SIGKILL)
+                trainer.wait()
+                assert server.finished is None, trainer.log
+            server.begin_next_attempt()
+        (newest, before, *_) = server.checkpoints
+        assert newest.final
+        damaged = bytearray(Path(newest.path).read_bytes())
+        damaged[len(damaged) // 2] ^= 4
+        Path(newest.path).write_bytes(damaged)
+        # The best one and the one before are what is left, as with `keep: 1`.
+        with start(server) as trainer:
+            assert trainer.wait() == 0, trainer.log
+        told = notices(server.events)
+        assert any("is skipped" in notice and "does not have the digest" in notice for notice in told)
+        assert any(f"resumed from step {before.global_step}" in notice for notice in told)
+        server.checkpoints.remove(newest)
+        killed = outcome_of(server)
+    for what in alone:
+        assert killed[what] == alone[what], what
+
+
+def test_a_stop_after_a_checkpoint_loses_no_step(server):
+    server.assignment.spec.training.checkpoint.every_seconds = 1000
+    server.assignment.spec.training.epochs = 2000
+    with start(server) as trainer:
+        server.wait_until(lambda: training_seen(server))
+        assert [checkpoint for checkpoint in server.checkpoints if not checkpoint.best] == []
+        told = server.reports[-1].progress.global_step
+        server.directive = attempt_pb2.ReportResponse.CHECKPOINT_AND_STOP
+        assert trainer.wait(10) == 3, trainer.log
+    (newest, *_) = server.checkpoints
+    assert newest.global_step >= told
+    assert server.finished is None
+    server.directive = attempt_pb2.ReportResponse.CONTINUE
+    server.begin_next_attempt()
+    server.assignment.resolved_spec.CopyFrom(server.resolved)
+    with start(server) as trainer:
+        server.wait_until(lambda: training_seen(server))
+        first = next(report for report in server.reports if report.steps)
+        assert first.progress.global_step == newest.global_step + first.steps
+        assert any(f"resumed from step {newest.global_step}" in notice for notice in notices(server.events))
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_a_notice_and_is_tried_again(server):
+    server.assignment.spec.training.epochs = FOREVER
+    directory = Path(server.assignment.attempt_directory)
+    obstacle = directory / "checkpoints"
+    obstacle.write_text("in the way")
+    with start(server) as trainer:
+        server.wait_until(lambda: notices(server.events))
+        assert "could not be written and is tried again: " in notices(server.events)[0]
+        step = server.reports[-1].progress.global_step
+        server.wait_until(lambda: server.reports[-1].progress.global_step > step)
+        obstacle.unlink()
+        server.wait_until(lambda: server.checkpoints)
+        assert len(notices(server.events)) == 1
+        assert trainer.process.poll() is None
+
+
+def test_a_step_that_hangs_ends_the_attempt_with_the_stacks_in_the_log(server):
+    spec = server.assignment.spec
+    spec.user_code.source = SLEEPER
+    spec.training.step_timeout_seconds = 1
+    spec.model.layers.insert(2, spec_pb2.LayerSpec(type="trial>Sleeper"))
+    server.assignment.user_code_allowed = True
+    with start(server) as trainer:
+        begun = time.monotonic()
+        assert trainer.wait(60) == 1, trainer.log
+        assert server.finished.reason == job_pb2.Job.STEP_HUNG
+        assert "took longer than 1 s (training.step_timeout_seconds)" in server.finished.message
+        assert server.finished.progress.global_step > 0
+        assert "in pause" in trainer.log
+        assert time.monotonic() - begun < 40

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gradloom import Client
+from gradloom.trainer import checkpoints
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,6 +99,14 @@ class Server:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
+
+    def final_state(self, job: Any) -> dict[str, bytes]:
+        """Every array of the final checkpoint of a job that has trained to its end: its bytes by its key."""
+        directory = self.data_directory / "artifacts" / job.uid
+        saved = [checkpoints.read(path) for path in directory.glob("*/checkpoints/*")]
+        last = max(saved, key=lambda one: (one.header.attempt, one.header.global_step))
+        assert last.header.global_step == job.progress.total_steps
+        return {key: array.tobytes() for key, array in last.arrays.items()}
 
     def trainer_pid(self, uid: str, attempt: int) -> int:
         record = self.data_directory / "artifacts" / uid / str(attempt) / "supervisor" / "supervisor.json"

@@ -1,26 +1,87 @@
-"""Processes killed and servers stopped at awkward moments: no job is lost, none runs twice, nothing is left."""
+"""Processes killed and servers stopped at awkward moments: no job is lost, none runs twice, nothing is left.
+
+What goes on after an interruption ends with the same bits as what was left alone.
+"""
 
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+
+import pytest
 
 from gradloom.v1 import job_pb2
 
 from .server import Server, digits_job, is_running, processes_mentioning, serve_command, wait_until
 
 LONG = 800
+MEDIUM = 250
+"""Epochs of the jobs that are compared with one that was left alone."""
+Progress = job_pb2.Progress
 
 
-def start_training(server: Server, client, epochs: int = LONG):
-    job = client.submit(digits_job(epochs=epochs))
-    wait_until(lambda: client.get(job.name).progress.phase == job_pb2.Progress.TRAINING, 120, "training starts")
+def random_job(epochs: int, **changes):
+    """A job whose result also depends on random numbers drawn while it trains."""
+    job = digits_job(epochs=epochs, **changes)
+    job["spec"]["model"]["layers"].insert(4, {"type": "Dropout", "config": {"rate": 0.2}})
+    job["spec"]["training"]["checkpoint"] = {"every_seconds": 0.5}
+    return job
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, bytes]]:
+    """The final state of `random_job(MEDIUM)` when nothing happens to it."""
+    server = Server(tmp_path_factory.mktemp("undisturbed")).start()
+    try:
+        with server.client() as client:
+            job = client.wait(client.submit(random_job(MEDIUM)).name, timeout=240)
+            assert job.state == job_pb2.Job.SUCCEEDED, job
+            assert job.attempt_count == 1
+            yield server.final_state(job)
+    finally:
+        server.terminate()
+
+
+def start_training(server: Server, client, document):
+    job = client.submit(document)
+    wait_until(lambda: client.get(job.name).progress.phase == Progress.TRAINING, 120, "training starts")
     return client.get(job.name)
+
+
+def wait_for_checkpoint(client, job, attempt: int = 1) -> int:
+    """Returns once the attempt has put a checkpoint on record and trained on; returns the checkpoint's step."""
+    before = client.get(job.name).progress.checkpoint_step
+
+    def trained_on() -> int:
+        progress = client.get(job.name).progress
+        saved = progress.attempt == attempt and before < progress.checkpoint_step < progress.global_step
+        return progress.checkpoint_step if saved else 0
+
+    return wait_until(trained_on, 120, f"attempt {attempt} saves a checkpoint and trains on")
+
+
+def assert_undisturbed(server: Server, client, job, undisturbed, resumed_at: list[int]):
+    """Waits for the job's success: it went on from those steps, told each epoch's end, and has the same final state."""
+    job = client.wait(job.name, timeout=240)
+    assert job.state == job_pb2.Job.SUCCEEDED, job
+    uid_part = next(iter(client.watch(job.name))).cursor.rpartition(".")[0]
+    events = [message.event for message in client.watch(job.name, cursor=f"{uid_part}.0")]
+    notices = [event.message for event in events if event.kind == job_pb2.Event.NOTICE]
+    resumed = [notice for notice in notices if notice.startswith("resumed from step")]
+    assert [int(notice.split()[3]) for notice in resumed] == resumed_at
+    ended = [event for event in events if event.kind == job_pb2.Event.EPOCH_ENDED]
+    told = {event.epoch: dict(event.scalars) for event in ended}
+    assert sorted(told) == list(range(1, job.progress.epochs + 1))
+    assert all(event.scalars == told[event.epoch] for event in ended), "what is told again is the same"
+    state = server.final_state(job)
+    assert state.keys() == undisturbed.keys()
+    assert [key for key, array in state.items() if array != undisturbed[key]] == []
 
 
 def test_a_job_survives_kill_9_of_the_server_and_is_followed_again(new_server):
     server = new_server()
     with server.client() as client:
-        job = start_training(server, client)
+        job = start_training(server, client, digits_job(LONG))
         trainer = server.trainer_pid(job.uid, 1)
     server.kill()
     assert is_running(trainer)
@@ -38,21 +99,41 @@ def test_a_job_survives_kill_9_of_the_server_and_is_followed_again(new_server):
         assert len(ended) == len(set(ended)) == LONG, "the log is whole"
 
 
-def test_a_trainer_that_dies_while_no_server_lives_is_known_with_its_signal(new_server):
+def test_kill_9_of_trainer_and_server_is_known_with_its_signal_and_the_job_goes_on(new_server, undisturbed):
     server = new_server()
     with server.client() as client:
-        job = start_training(server, client)
+        job = start_training(server, client, random_job(MEDIUM))
         trainer = server.trainer_pid(job.uid, 1)
+        wait_for_checkpoint(client, job)
     server.kill()
     os.kill(trainer, signal.SIGKILL)
     server.start()
     with server.client() as client:
-        wait_until(lambda: client.get(job.name).attempt_count == 2, 60, "a second attempt follows")
-        first = next(iter(client.attempts(job.name)))
-        assert (first.reason, first.signal) == (job_pb2.Job.KILLED_BY_SIGNAL, 9)
-        assert first.counted
-        client.cancel(job.name)
-        assert client.wait(job.name, timeout=30).state == job_pb2.Job.CANCELLED
+        saved = client.get(job.name).progress.checkpoint_step
+        assert_undisturbed(server, client, job, undisturbed, [saved])
+        first, second = client.attempts(job.name)
+        assert (first.reason, first.signal, first.counted) == (job_pb2.Job.KILLED_BY_SIGNAL, 9, True)
+        assert second.reason == job_pb2.Job.COMPLETED
+
+
+def test_kill_9_of_the_trainer_while_it_trains_and_again_while_it_exports(new_server, undisturbed):
+    server = new_server()
+    with server.client() as client:
+        job = start_training(server, client, random_job(MEDIUM))
+        wait_for_checkpoint(client, job)
+        os.kill(server.trainer_pid(job.uid, 1), signal.SIGKILL)
+        first = client.get(job.name).progress.checkpoint_step
+
+        def exports() -> bool:
+            progress = client.get(job.name).progress
+            return progress.attempt == 2 and progress.phase in (Progress.EXPORTING, Progress.PROVING)
+
+        wait_until(exports, 120, "the second attempt exports")
+        os.kill(server.trainer_pid(job.uid, 2), signal.SIGKILL)
+        final = client.get(job.name).progress.checkpoint_step
+        assert_undisturbed(server, client, job, undisturbed, [first, final])
+        assert final == client.get(job.name).progress.total_steps, "only the export was made again"
+        assert [attempt.counted for attempt in client.attempts(job.name)] == [True, True, False]
 
 
 def test_a_job_whose_trainer_always_dies_fails_after_its_attempts(new_server):
@@ -62,9 +143,7 @@ def test_a_job_whose_trainer_always_dies_fails_after_its_attempts(new_server):
         for attempt in (1, 2):
             wait_until(lambda n=attempt: client.get(job.name).attempt_count == n, 60, f"attempt {attempt}")
             wait_until(
-                lambda n=attempt: (
-                    (p := client.get(job.name).progress).phase == job_pb2.Progress.TRAINING and p.attempt == n
-                ),
+                lambda n=attempt: (p := client.get(job.name).progress).phase == Progress.TRAINING and p.attempt == n,
                 120,
                 "training starts",
             )
@@ -74,32 +153,37 @@ def test_a_job_whose_trainer_always_dies_fails_after_its_attempts(new_server):
         assert "9" in job.state_message or "SIGKILL" in job.state_message
 
 
-def test_kill_9_of_the_supervisor_ends_its_trainer_and_the_job_starts_again(new_server):
+def test_kill_9_of_the_supervisor_ends_its_trainer_and_the_job_goes_on(new_server, undisturbed):
     server = new_server()
     with server.client() as client:
-        job = start_training(server, client, epochs=400)
+        job = start_training(server, client, random_job(MEDIUM))
         trainer = server.trainer_pid(job.uid, 1)
+        wait_for_checkpoint(client, job)
         os.kill(server.supervisor_pid(job.uid, 1), signal.SIGKILL)
         wait_until(lambda: client.get(job.name).attempt_count == 2, 60, "a second attempt follows")
         assert not is_running(trainer)
-        job = client.wait(job.name, timeout=120)
-        assert job.state == job_pb2.Job.SUCCEEDED
+        saved = client.get(job.name).progress.checkpoint_step
+        assert_undisturbed(server, client, job, undisturbed, [saved])
         first, second = client.attempts(job.name)
-        assert first.reason == job_pb2.Job.TRAINER_LOST
-        assert not first.counted
+        assert (first.reason, first.counted) == (job_pb2.Job.TRAINER_LOST, False)
         assert second.reason == job_pb2.Job.COMPLETED
 
 
-def test_sigterm_drains_and_the_job_runs_again_after_the_next_start(new_server, tmp_path):
+def test_sigterm_drains_and_the_job_goes_on_from_where_it_was_after_the_next_start(new_server, tmp_path, undisturbed):
     server = new_server()
+    document = random_job(MEDIUM)
+    document["spec"]["training"]["checkpoint"] = {"every_seconds": 3600}
     with server.client() as client:
-        job = start_training(server, client, epochs=400)
+        job = start_training(server, client, document)
+        step = wait_until(lambda: client.get(job.name).progress.global_step, 30, "the first steps")
+        assert not client.get(job.name).progress.HasField("checkpoint_step")
     assert server.terminate() == 0
     assert not processes_mentioning(str(tmp_path)), "nothing is left"
     server.start()
     with server.client() as client:
-        job = client.wait(job.name, timeout=120)
-        assert job.state == job_pb2.Job.SUCCEEDED
+        saved = client.get(job.name).progress.checkpoint_step
+        assert saved > step, "saved because of the drain"
+        assert_undisturbed(server, client, job, undisturbed, [saved])
         first, second = client.attempts(job.name)
         assert (first.reason, first.counted) == (job_pb2.Job.SERVER_STOPPED, False)
         assert second.reason == job_pb2.Job.COMPLETED

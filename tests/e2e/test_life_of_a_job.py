@@ -99,6 +99,33 @@ def test_two_replicas_give_the_weights_of_one(new_server, tmp_path):
         np.testing.assert_allclose(mine, theirs, atol=1e-5, rtol=0)
 
 
+def test_a_job_begins_with_the_weights_that_another_one_exported(new_server, tmp_path):
+    """Its optimizers change nothing, so that it exports what it began with; the other one exports averages."""
+    source_document, document = digits_job(epochs=20), digits_job(epochs=1)
+    source_document["spec"]["variable_groups"][0]["ema_momentum"] = 0.9
+    source_document["spec"]["training"]["checkpoint"] = {"every_steps": 100}
+    for group in document["spec"]["variable_groups"]:
+        group["optimizer"] = {"type": "SGD", "config": {"learning_rate": 0.0}}
+    server = new_server()
+    with server.client() as client:
+        jobs = [client.wait(client.submit(source_document, job_id="source"), timeout=180)]
+        document["spec"]["model"]["initial_weights"] = {"job": "source", "match": ["nowhere/**"]}
+        with pytest.raises(InvalidRequestError, match='"nowhere/\\*\\*" matches none'):
+            client.submit(document, validate_only=True)
+        document["spec"]["model"]["initial_weights"]["match"] = ["**"]
+        jobs.append(client.wait(client.submit(document), timeout=180))
+        models = []
+        for job in jobs:
+            assert job.state == job_pb2.Job.SUCCEEDED, job
+            client.download(job, tmp_path / job.uid)
+            models.append(next((tmp_path / job.uid).rglob("*.keras")))
+        for exported, begun in zip(*(weights_of(model) for model in models), strict=True):
+            np.testing.assert_array_equal(begun, exported)
+        loaded = jobs[1].resolved_spec.initial_weights
+        assert (loaded.job, loaded.global_step) == (jobs[0].name, jobs[0].progress.total_steps)
+        assert list(loaded.loaded) == ["hidden/kernel", "hidden/bias", "classifier/kernel", "classifier/bias"]
+
+
 def weights_of(model: Path) -> list[np.ndarray]:
     code = (
         "import sys, json, keras; "

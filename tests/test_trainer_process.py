@@ -279,7 +279,10 @@ def test_data_that_do_not_fit_the_model_are_unavailable(trainer, server, tmp_pat
 
 
 def test_the_export_goes_on_in_the_process_of_a_trainer_that_gave_its_gpus_back(server, tmp_path):
-    """As on GPUs, but on the CPU: the trained model's process becomes another program under the same id."""
+    """As on GPUs, but on the CPU: the trained model's process becomes another program under the same id.
+
+    The model is a builder's, which needs the shape of the data, and keeps a metric, which an export takes no part in.
+    """
     program = f"""
 import sys
 from pathlib import Path
@@ -292,9 +295,13 @@ from gradloom.v1 import job_pb2, spec_pb2
 
 def train(attempt):
     spec = with_defaults(attempt.assignment.spec, seed=0)
-    model = models.build_model(spec)
-    model.set_weights([weight + 0.5 for weight in model.get_weights()])
+    spec.model.ClearField("layers")
+    spec.model.builder.type = "gradloom>ReconstructingRegressor"
+    spec.model.builder.config.update({{"units": 10, "hidden_units": [4]}})
+    model = models.build_model(spec, (), lambda: (8, 8))
+    model.set_weights([weight + 0.1 for weight in model.get_weights()])
     resolved = spec_pb2.ResolvedSpec(spec=spec, device_kind=spec_pb2.ResolvedSpec.GPU, replicas=1)
+    resolved.data.add(source="train", feature_shape=[8, 8])
     attempt.control.record_resolved_spec(attempt_pb2.RecordResolvedSpecRequest(resolved_spec=resolved))
     attempt.reporter.update(epoch=3, scalars={{"loss": 0.25}})
     attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.EPOCH_ENDED, epoch=3))

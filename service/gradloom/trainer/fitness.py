@@ -1,13 +1,13 @@
 """Whether examples fit the model, the loss and the metrics; asked before anything is traced."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
-from gradloom.faults import shown
+from gradloom.faults import child, shown
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.library_messages import on_one_line, telling_line
 from gradloom.trainer.targets import Target
@@ -108,6 +108,9 @@ def check_fit(
         for target, output in zip(targets, outputs, strict=True):
             labels = arrays.labels_of(target.name)
             refused = list(_label_faults(labels, field, output, target))
+            if not refused and arrays.weights is not None and _is_one_number(labels, output, target.loss):
+                rule = "must have no sample weights: it gives one number for a batch, not one for each example"
+                faults.append(FieldFault(f"{target.field}.loss", f"{rule}; {field} has some"))
             faults += refused or _metric_faults(labels, field, output, target)
     if faults:
         raise DataUnavailable(faults)
@@ -149,6 +152,58 @@ def _label_faults(labels: np.ndarray, field: str, outputs: tf.Tensor, target: Ta
         loss.call(tf.cast(_two(labels), loss.dtype), tf.cast(outputs, loss.dtype))
     except Exception as error:
         yield FieldFault(field, f"{sides}; {name} refuses them: {telling_line(str(error)) or type(error).__name__}")
+
+
+def _is_one_number(labels: np.ndarray, outputs: tf.Tensor, loss: keras.losses.Loss) -> bool:
+    """Whether a loss gives a single number before it reduces."""
+    return not loss.call(tf.cast(_two(labels), loss.dtype), tf.cast(outputs, loss.dtype)).shape.rank
+
+
+def check_class_weights(
+    weights: Mapping[int, float], arrays: Arrays, field: str, model: keras.Model, targets: Sequence[Target]
+) -> None:
+    """Refuses weights of classes, by number, that the labels of the training data do not have.
+
+    Args:
+        weights: None are always fine.
+        arrays: The training data; they fit the model.
+        field: Path of their source in the job.
+        model: With one output.
+        targets: One, because weights of classes belong to one output.
+
+    Raises:
+        InvalidRequestError: Labels are neither class numbers nor one-hot, or have no such class.
+    """
+    if not weights:
+        return
+    where = "spec.training.class_weights"
+    (target,) = targets
+    labels = arrays.labels_of(target.name)
+    (output,) = _zero_outputs(model, arrays.features.shape[1:])
+    faults = []
+    one_hot = labels.ndim == 2 and labels.shape[1] > 1
+    if _is_one_number(labels, output, target.loss):
+        faults.append(FieldFault(where, "must go with a loss of each example; this one gives one number for a batch"))
+    elif not (_are_one_hot(labels) if one_hot else _are_class_numbers(labels)):
+        kind = f"those of {field} have shape {list(labels.shape[1:])} and type {labels.dtype}"
+        faults.append(FieldFault(where, f"must go with labels that are class numbers or one-hot; {kind}"))
+    elif one_hot or type(target.loss) is keras.losses.SparseCategoricalCrossentropy:
+        classes = labels.shape[1] if one_hot else output.shape[-1]
+        faults += [
+            FieldFault(child(where, number), f"must be the weight of a class, 0 to {classes - 1}; got {number}")
+            for number in sorted(weights)
+            if number >= classes
+        ]
+    if faults:
+        raise InvalidRequestError(faults)
+
+
+def _are_class_numbers(labels: np.ndarray) -> bool:
+    return labels.shape[1:] in ((), (1,)) and np.array_equal(labels, np.floor(labels))
+
+
+def _are_one_hot(labels: np.ndarray) -> bool:
+    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
 def _class_faults(labels: np.ndarray, field: str, classes: int, ignored: int | None) -> Iterator[FieldFault]:

@@ -34,7 +34,7 @@ from gradloom.trainer import jit, models
 from gradloom.trainer.batches import Batches, Examples, permutation
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.directions import Direction
-from gradloom.trainer.fitness import check_fit, check_model
+from gradloom.trainer.fitness import check_class_weights, check_fit, check_model
 from gradloom.trainer.groups import Group, averages_in_place, build_groups, squared_norm
 from gradloom.trainer.interrupt import Interrupt
 from gradloom.trainer.live import GroupLook, LiveProgress
@@ -89,7 +89,7 @@ class Training:
 
         replicas = strategy.num_replicas_in_sync
         trained = [variable for group in self.groups if group.optimizer for variable in group.variables]
-        self._objective = Objective(model, targets, trained, replicas)
+        self._objective = Objective(model, targets, trained, replicas, options.class_weights)
         synchronized = not options.HasField("synchronized_batch_normalization") or (
             options.synchronized_batch_normalization
         )
@@ -158,6 +158,7 @@ class Training:
             groups = build_groups(spec, model, assignment)
         check_model(model, targets)
         check_fit(train, "spec.data.train", model, targets)
+        check_class_weights(spec.training.class_weights, train, "spec.data.train", model, targets)
         if validation is not None:
             check_fit(validation, "spec.data.validation", model, targets)
         return cls(model, targets, groups, spec.training, train, validation, strategy)

@@ -7,7 +7,7 @@ whatever the number of replicas and however uneven their rows.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.trainer.batches import Examples, Share
+from gradloom.trainer.class_weights import ClassWeights
 from gradloom.trainer.draws import Draws
 from gradloom.trainer.precision import computing_as_weights_are
 from gradloom.trainer.targets import Target, by_target
@@ -85,12 +86,20 @@ class Objective:
         targets: One for each output, in the model's order; losses have any reduction but none.
         trained: The variables whose regularizers count.
         replicas: Replicas that the shares are added up over.
+        class_weights: By class number, what the loss of an example counts while training; of a model with one output.
 
     Raises:
         InvalidRequestError: A loss gives no single number.
     """
 
-    def __init__(self, model: keras.Model, targets: Sequence[Target], trained: Sequence[keras.Variable], replicas: int):
+    def __init__(
+        self,
+        model: keras.Model,
+        targets: Sequence[Target],
+        trained: Sequence[keras.Variable],
+        replicas: int,
+        class_weights: Mapping[int, float] | None = None,
+    ):
         faults = [
             FieldFault(
                 f"{target.field}.loss.config.reduction", "must give one number to minimise, not one for each example"
@@ -106,6 +115,7 @@ class Objective:
         self._targets = tuple(targets)
         self._regularized = [variable for variable in trained if variable.regularizer is not None]
         self._replicas = replicas
+        self._class_weights = ClassWeights(class_weights, self.loss_dtype) if class_weights else None
         self._ledger = Ledger(model)
         self.draws = Draws(model)
         # By target, of losses that give one number for a whole batch.
@@ -120,7 +130,7 @@ class Objective:
         """
         rows, total = share.rows, share.total
         outputs, entries = self._forward_share(share, training)
-        losses = [self._loss_share(index, share, output) for index, output in enumerate(outputs)]
+        losses = [self._loss_share(index, share, output, training) for index, output in enumerate(outputs)]
         loss = _weighted_sum(losses, [target.weight for target in self._targets])
         kinds = self._entry_kinds.get(training, [Kind.MEAN] * len(entries))
         for entry, kind in zip(entries, kinds, strict=True):
@@ -141,7 +151,9 @@ class Objective:
             return self._forward(share.examples, training)
 
     def counts(self, share: Share) -> tf.Tensor:
-        """How many values of this replica's share count, [losses], 0 for a loss that masks none; in replica context.
+        """What this replica's share adds to what the losses divide by, [losses]; in replica context.
+
+        That is how many values count, or their weights; 0 for a loss that divides by the number of examples.
 
         A batch that is run in parts needs to know it of all of them before the first, see `Share.counts`.
         """
@@ -150,26 +162,37 @@ class Objective:
 
     def _count(self, index: int, share: Share, output: tf.Tensor) -> tf.Tensor:
         values, mask = self._values(index, share.examples, output)
-        if values.shape.rank == 0 or mask is None:
+        if values.shape.rank == 0:
             return tf.zeros([], self.loss_dtype)
-        return tf.cast(tf.reduce_sum(_counting(_broadcastable(mask, values), share.rows)), self.loss_dtype)
+        divisor = self._divisor(index, mask, self._weights(share.examples, values, training=True))
+        if divisor is None:
+            return tf.zeros([], self.loss_dtype)
+        return tf.cast(tf.reduce_sum(_counting(divisor, share.rows)), self.loss_dtype)
 
-    def _loss_share(self, index: int, share: Share, output: tf.Tensor) -> tf.Tensor:
-        rows, total = share.rows, share.total
+    def _loss_share(self, index: int, share: Share, output: tf.Tensor, training: bool) -> tf.Tensor:
         values, mask = self._values(index, share.examples, output)
         if values.shape.rank == 0:
-            return _part(values, self._loss_kinds[index] or Kind.MEAN, rows, total)
-        if mask is not None:
-            mask = _broadcastable(mask, values)
-            return self._masked_share(index, _counting(values, rows), _counting(mask, rows), share)
-        summed = tf.reduce_sum(_counting(values, rows))
+            return _part(values, self._loss_kinds[index] or Kind.MEAN, share.rows, share.total)
+        weights = self._weights(share.examples, values, training)
+        for factor in (mask, weights):
+            values = values if factor is None else values * factor
+        values = _counting(values, share.rows)
+        summed = tf.reduce_sum(values)
         if self._targets[index].loss.reduction == "sum":
             return summed
-        # Multiplied, because the gradient of a division takes five operations.
-        return summed * (1 / (total * _elements_per_row(values)))
+        divisor = self._divisor(index, mask, weights)
+        if divisor is None:
+            # Multiplied, because the gradient of a division takes five operations.
+            return summed * (1 / (share.total * _elements_per_row(values)))
+        divisor = _counting(divisor, share.rows)
+        count = self._count_of_all(index, divisor, share) * _elements_per_row(values) / _elements_per_row(divisor)
+        return tf.math.divide_no_nan(summed, count)
 
     def _values(self, index: int, examples: Examples, output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """A target's loss of each example, as `Loss.__call__` finds it before it reduces, and which of them count."""
+        """A target's loss of each example, as `Loss.__call__` finds it before it reduces, and 1 for those that count.
+
+        The latter has as many dimensions as the former, some of size 1; it is None where all count.
+        """
         loss, labels = self._targets[index].loss, by_target(examples.labels)[index]
         masks = [getattr(output, "_keras_mask", None)]
         values = loss.call(tf.cast(labels, loss.dtype), tf.cast(output, loss.dtype))
@@ -177,17 +200,33 @@ class Objective:
         found = [tf.cast(mask, "bool") for mask in masks if mask is not None]
         if not found:
             return values, None
-        return values, found[0] if len(found) == 1 else found[0] & found[1]
+        mask = found[0] if len(found) == 1 else found[0] & found[1]
+        return values, None if values.shape.rank == 0 else _broadcastable(mask, values)
 
-    def _masked_share(self, index: int, values: tf.Tensor, mask: tf.Tensor, share: Share) -> tf.Tensor:
-        """The share of a loss of which only some values count: all divide by how many count in the global batch."""
-        summed = tf.reduce_sum(values * mask)
-        if self._targets[index].loss.reduction == "sum":
-            return summed
-        count = tf.reduce_sum(mask) if share.counts is None else tf.cast(share.counts[index], mask.dtype)
-        if share.counts is None and self._replicas > 1:
-            count = tf.distribute.get_replica_context().all_reduce("SUM", count)
-        return tf.math.divide_no_nan(summed, count * _elements_per_row(values) / _elements_per_row(mask))
+    def _weights(self, examples: Examples, values: tf.Tensor, training: bool) -> tf.Tensor | None:
+        """What the values of each example are multiplied with; as many dimensions as they have, but for the first of 1.
+
+        As in Keras, the divisor stays the number of examples unless the loss says that it is the sum of the weights.
+        """
+        weights = None if examples.weights is None else tf.cast(examples.weights, values.dtype)
+        if training and self._class_weights is not None:
+            (labels,) = by_target(examples.labels)
+            of_classes = tf.cast(self._class_weights.of(labels), values.dtype)
+            weights = of_classes if weights is None else weights * of_classes
+        return None if weights is None else _broadcastable(weights, values)
+
+    def _divisor(self, index: int, mask: tf.Tensor | None, weights: tf.Tensor | None) -> tf.Tensor | None:
+        """What a target's loss divides by, once it is summed over the global batch; None for the number of values."""
+        if self._targets[index].loss.reduction == "mean_with_sample_weight" and weights is not None:
+            return weights if mask is None else weights * mask
+        return mask
+
+    def _count_of_all(self, index: int, divisor: tf.Tensor, share: Share) -> tf.Tensor:
+        """The sum of a divisor over the global batch."""
+        if share.counts is not None:
+            return tf.cast(share.counts[index], divisor.dtype)
+        count = tf.reduce_sum(divisor)
+        return count if self._replicas == 1 else tf.distribute.get_replica_context().all_reduce("SUM", count)
 
     def settle_kinds(self, examples: Examples) -> None:
         """Finds out how what is one number for a whole batch, or random, follows from the parts; runs eagerly.
@@ -295,10 +334,10 @@ def _elements_per_row(values: tf.Tensor) -> tf.Tensor | int:
     return tf.cast(tf.reduce_prod(tf.shape(values)[1:]), values.dtype) if per_row is None else per_row
 
 
-def _broadcastable(mask: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """The mask as numbers, with as many dimensions as the values."""
-    shape = tf.concat([tf.shape(mask), tf.ones([values.shape.rank - mask.shape.rank], "int32")], 0)
-    return tf.reshape(tf.cast(mask, values.dtype), shape)
+def _broadcastable(factor: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """A mask or weights as numbers, with as many dimensions as the values."""
+    shape = tf.concat([tf.shape(factor), tf.ones([values.shape.rank - factor.shape.rank], "int32")], 0)
+    return tf.reshape(tf.cast(factor, values.dtype), shape)
 
 
 def _counting(values: tf.Tensor, rows: int) -> tf.Tensor:

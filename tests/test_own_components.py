@@ -16,6 +16,7 @@ from gradloom.trainer import installed, models, outcome, user_code
 from gradloom.trainer.construction import construct
 from gradloom.trainer.reference import packages_of_components
 from gradloom.trainer.requirements import require_reloadable
+from gradloom.trainer.resolved import EnvironmentChangedError, require_unchanged
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.own_packages import PACKAGES, own_catalogue, write_package
 from tests.specs import SOUND, changed, faults_of
@@ -193,6 +194,9 @@ def test_an_installed_package_brings_its_components_and_its_version(monkeypatch:
     assert float(hidden.activation(1.0)) == pytest.approx(1 / (1 + np.exp(-1.702)))
     assert type(hidden.kernel_constraint).__name__ == "Orthant"
     assert installed.versions_for(job.spec) == {"acme-layers": "1.4"}
+    stored = spec_pb2.ResolvedSpec(versions={"acme-layers": "1.3"})
+    with pytest.raises(EnvironmentChangedError, match=r"versions\[acme-layers\] was 1.3, is 1.4"):
+        require_unchanged(stored, spec_pb2.ResolvedSpec(versions=installed.versions_for(job.spec)))
     assert installed.versions_for(changed("spec.user_code", {"source": "1"}).spec) == {"acme-layers": "1.4"}
     assert installed.versions_for(changed("display_name", "acme>Scalene").spec) == {}
     assert "acme_layers" in packages_of_components()

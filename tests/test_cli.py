@@ -100,7 +100,7 @@ def training(**scalars: float) -> job_pb2.Progress:
 def failed_job() -> job_pb2.Job:
     error = job_pb2.JobError(
         exception_type="gradloom.errors.InvalidRequestError",
-        message="1 fault",
+        message="1 fault:\n  spec.loss.type: unknown",
         field_faults=[job_pb2.FieldFault(field="spec.loss.type", description='unknown: "Crossentropy"')],
         log_lines=["building the model", "Traceback: \x1b[2Jboom"],
     )
@@ -259,7 +259,7 @@ def test_a_failed_job_is_told_with_reason_faults_and_log_and_exits_1(serving: Se
     assert done.stdout.endswith(
         "FAILED digits: SPEC_REFUSED\n"
         "message   the trainer refused it\n"
-        "raised    gradloom.errors.InvalidRequestError: 1 fault\n"
+        "raised    gradloom.errors.InvalidRequestError: 1 fault:\n"
         '  spec.loss.type: unknown: "Crossentropy"\n'
         "last lines of the log:\n"
         "  | building the model\n"

@@ -41,7 +41,8 @@ def _groups(resolved: spec_pb2.ResolvedSpec) -> Iterator[str]:
     groups: dict[str, list[spec_pb2.VariableAssignment]] = {}
     for variable in resolved.variables:
         groups.setdefault(variable.group, []).append(variable)
-    for name, variables in groups.items():
+    # Those without a group come last.
+    for name, variables in sorted(groups.items(), key=lambda item: not item[0]):
         parameters = sum(prod(variable.shape) for variable in variables)
         label = f"group     {text.one_line(name)}" if name else "          (no group)"
         facts = [f"{len(variables)} variable{'' if len(variables) == 1 else 's'}", f"{parameters:,} parameters"]

@@ -115,8 +115,10 @@ def outcome_details(job: job_pb2.Job) -> Iterator[str]:
     if job.state_message and not job.HasField("export"):
         yield f"message   {_block(job.state_message)}"
     error = job.error
-    if error.message and error.message not in job.state_message:
-        yield f"raised    {text.one_line(error.exception_type)}: {_block(error.message)}"
+    # Below its first line a refusal has the faults, which follow.
+    raised = error.message.partition("\n")[0] if error.field_faults else error.message
+    if raised and raised not in job.state_message:
+        yield f"raised    {text.one_line(error.exception_type)}: {_block(raised)}"
     elif error.exception_type:
         yield f"raised    {text.one_line(error.exception_type)}"
     for fault in error.field_faults:

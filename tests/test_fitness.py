@@ -131,3 +131,12 @@ def test_weights_of_two_types_are_refused_with_one_of_each() -> None:
     model = keras.Model(inputs, keras.layers.Dense(3, name="last")(hidden))
     with pytest.raises(InvalidRequestError, match=r"hidden/kernel is float64, last/kernel is float32"):
         check_model(model, [Target("", SPARSE)])
+
+
+def test_of_several_outputs_the_one_whose_labels_do_not_fit_is_named() -> None:
+    inputs = keras.Input([4])
+    network = keras.Model(inputs, [keras.layers.Dense(3)(inputs), keras.layers.Dense(1)(inputs)])
+    by_output = {"kind": labels(high=9), "size": labels()}
+    targets = [Target("kind", SPARSE), Target("size", keras.losses.MeanSquaredError())]
+    with pytest.raises(DataUnavailable, match=r'labels go from 0 to 4, but the model\'s output "kind" has 3 classes'):
+        check_fit(Arrays(features(4), by_output), FIELD, network, targets)

@@ -143,7 +143,7 @@ def _label_faults(labels: np.ndarray, field: str, outputs: tf.Tensor, target: Ta
         if own not in (given[:-1], (*given[:-1], 1)):
             yield FieldFault(field, f"{sides}; {name} takes one class number where the output has a row of scores")
             return
-        yield from _class_faults(labels, field, given[-1], loss.get_config().get("ignore_class"))
+        yield from _class_faults(labels, field, output, given[-1], loss.get_config().get("ignore_class"))
         return
     if type(loss) in _ELEMENTWISE and _without_last_one(own) != _without_last_one(given):
         yield FieldFault(field, f"{sides}; {name} compares them element by element")
@@ -206,17 +206,20 @@ def _are_one_hot(labels: np.ndarray) -> bool:
     return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
-def _class_faults(labels: np.ndarray, field: str, classes: int, ignored: int | None) -> Iterator[FieldFault]:
+def _class_faults(
+    labels: np.ndarray, field: str, output: str, classes: int, ignored: int | None
+) -> Iterator[FieldFault]:
     counted = labels if ignored is None else labels[labels != ignored]
     if not counted.size:
         return
     if not np.issubdtype(labels.dtype, np.integer) and not np.array_equal(counted, np.floor(counted)):
-        yield FieldFault(field, f"labels of type {labels.dtype} are not all whole numbers; a class number is")
+        rule = "are not all whole numbers, as class numbers are"
+        yield FieldFault(field, f"labels of the model's {output}, of type {labels.dtype}, {rule}")
         return
     low, high = counted.min(), counted.max()
     if low < 0 or high >= classes:
         yield FieldFault(
-            field, f"labels go from {low} to {high}, but the model's output has {classes} classes, 0 to {classes - 1}"
+            field, f"labels go from {low} to {high}, but the model's {output} has {classes} classes, 0 to {classes - 1}"
         )
 
 

@@ -25,7 +25,7 @@ imports: setup  ## import-linter: which part may import which
 
 bench: setup .venv-bench/.ready  ## measure training speed against Keras and a hand-written loop, and what the service costs
 	@tools/dataset
-	@status=0; for bench in training_speed service_cost; do \
+	@status=0; for bench in training_speed training_overheads service_cost; do \
 	  $(BIN)/python -m tests.bench.$$bench || status=1; done; exit $$status
 
 exact: setup  ## hold every optimizer with every option of groups to the same weights on 1, 2 and 4 replicas (half an hour)

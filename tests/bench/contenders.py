@@ -47,8 +47,8 @@ def arrays(spec: Any) -> Any:
     return load(spec.data.train, "spec.data.train", [], [])
 
 
-def ours(work: Work, program: str = "Program", fused: bool = True) -> Timed:
-    """Gradloom's loop; `fused` with TensorFlow's kernels where there are some."""
+def training_of(work: Work, kind: type | None = None, fused: bool = True) -> Any:
+    """Gradloom's Training, or one of a `kind` of it; `fused` with TensorFlow's kernels where there are some."""
     from gradloom.trainer import models, strategy
     from gradloom.trainer.groups import build_groups
     from gradloom.trainer.loop import Training
@@ -62,15 +62,16 @@ def ours(work: Work, program: str = "Program", fused: bool = True) -> Timed:
         targets = models.build_targets(spec)
     for group in groups if not fused else ():
         group.update = group.optimizer.apply
-    training_class = type("Timed", (Training,), {"program_class": programs()[program]})
-    training = training_class(model, targets, groups, spec.training, arrays(spec), None, distribution)
-    epoch = 0
+    return (kind or Training)(model, targets, groups, spec.training, arrays(spec), None, distribution)
+
+
+def ours(work: Work, kind: type | None = None, fused: bool = True) -> Timed:
+    """Gradloom's loop."""
+    training = training_of(work, kind, fused)
 
     def timed() -> float:
-        nonlocal epoch
-        epoch += 1
         begin = time.perf_counter()
-        training.run_epoch(epoch)
+        training.run_epoch(training.place.epoch)
         return (time.perf_counter() - begin) / work.steps
 
     return timed
@@ -84,7 +85,9 @@ def assignment(spec: Any, model: Any) -> Any:
     return assign_groups(paths, spec.variable_groups)
 
 
-def programs() -> dict[str, Any]:
+def constant(work: Work) -> Timed:
+    """Gradloom's loop fed one constant batch: the limit."""
+    from gradloom.trainer.loop import Training
     from gradloom.trainer.program import Program
 
     class ConstantProgram(Program):
@@ -93,12 +96,10 @@ def programs() -> dict[str, Any]:
         def _batch(self, order: Any, begin: Any, rows: int) -> Any:
             return self._data.first(rows)
 
-    return {"Program": Program, "ConstantProgram": ConstantProgram}
+    class ConstantBatch(Training):
+        program_class = ConstantProgram
 
-
-def constant(work: Work) -> Timed:
-    """Gradloom's loop fed one constant batch: the limit."""
-    return ours(work, "ConstantProgram")
+    return ours(work, ConstantBatch)
 
 
 def peer(work: Work) -> tuple[Any, Any, Any, Any, list[tuple[Any, list[Any]]]]:

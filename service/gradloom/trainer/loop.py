@@ -35,7 +35,7 @@ from gradloom.trainer.batches import Batches, Examples, permutation
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.directions import Direction
 from gradloom.trainer.fitness import check_class_weights, check_fit, check_model
-from gradloom.trainer.groups import Group, averages_in_place, build_groups, squared_norm
+from gradloom.trainer.groups import Group, averages_in_place, build_groups
 from gradloom.trainer.interrupt import Interrupt
 from gradloom.trainer.live import GroupLook, LiveProgress
 from gradloom.trainer.losses import Objective
@@ -236,7 +236,7 @@ class Training:
                 # very first one.
                 wanted = self._pause()
                 look = wanted or self._live.first_step_time is None or step == end - 1
-                weights = self._weights() if look else None
+                weights = self._step.weights() if look else None
                 self._advance(step, step + 1 if look else end - 1)
                 if weights is not None and self.global_step > step:
                     self._look(weights, begin)
@@ -356,24 +356,19 @@ class Training:
             changes["scalars"] = {**self._live.scalars, **changes["scalars"]}
         self._live = replace(self._live, **changes)
 
-    def _weights(self) -> list[list[tf.Tensor]]:
-        """The trained variables by group. An update in the graph leaves a value alone that is still held here."""
-        return [[tf.convert_to_tensor(variable) for variable in group.variables] for group in self._step.groups]
-
-    def _look(self, before: Sequence[Sequence[tf.Tensor]], begin: int) -> None:
+    def _look(self, before: Sequence[tf.Tensor], begin: int) -> None:
         """Puts the results since step `begin`, and what the step since `before` did, where `snapshot` finds them."""
+        first_step_time = self._live.first_step_time or time.monotonic()
         norms = self._step.gradient_norms()
-        groups = {}
-        for group, old, new in zip(self._step.groups, before, self._weights(), strict=True):
-            size = float(squared_norm(old))
-            change = float(squared_norm([after - earlier for after, earlier in zip(new, old, strict=True)]))
-            groups[group.name] = GroupLook(
+        groups = {
+            group.name: GroupLook(
                 learning_rate=group.learning_rate(),
                 gradient_norm=norms[group.name],
                 update_ratio=math.sqrt(change / size) if size else None,
             )
+            for group, (size, change) in zip(self._step.groups, self._step.movement(before).numpy(), strict=True)
+        }
         scalars = self._tally.scalars(self._examples(self.global_step) - self._examples(begin))
-        first_step_time = self._live.first_step_time or time.monotonic()
         self._show(scalars=scalars, groups=groups, first_step_time=first_step_time)
 
     def evaluate(self, arrays: Arrays, prefix: str) -> dict[str, float]:

@@ -5,8 +5,9 @@
 have fewer rows than the others, or none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from gradloom.trainer.batches import Share
 from gradloom.trainer.directions import Direction, direction_of
-from gradloom.trainer.groups import Group, clip_together
+from gradloom.trainer.groups import Group, clip_together, squared_norm
 from gradloom.trainer.losses import Found, Objective
 from gradloom.trainer.own_state import OwnMetrics
 from gradloom.trainer.precision import LossScale
@@ -243,6 +244,22 @@ class TrainingStep:
                 raise NotFiniteError(step, f"group {group.name!r}: its gradient" + ("" if loss else ", as the loss,"))
         if not loss:
             raise NotFiniteError(step, "the loss")
+
+    @cached_property
+    def weights(self) -> Callable[[], list[tf.Tensor]]:
+        """Gives the trained variables as they are; a later update in the graph leaves the values alone."""
+        return tf.function(lambda: [tf.identity(variable) for variable in self._watched], autograph=False)
+
+    @cached_property
+    def movement(self) -> Callable[[Sequence[tf.Tensor]], tf.Tensor]:
+        """Gives for each group, of [groups, 2], the squared norms of what `weights` gave, and of the change since."""
+
+        def measure(before: Sequence[tf.Tensor]) -> tf.Tensor:
+            changes = [tf.convert_to_tensor(now) - then for now, then in zip(self._watched, before, strict=True)]
+            sides = zip(self._split(before), self._split(changes), strict=True)
+            return tf.stack([tf.stack([squared_norm(size), squared_norm(change)]) for size, change in sides])
+
+        return tf.function(measure, autograph=False)
 
     def gradient_norms(self) -> dict[str, float]:
         """The L2 norm of each group's reduced gradient before any clipping, as of the step that was noted last."""

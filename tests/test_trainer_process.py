@@ -208,6 +208,33 @@ def test_a_training_that_diverges_names_the_group_that_broke_and_keeps_the_last_
     assert all(np.isfinite(array).all() for key, array in arrays.items() if key.startswith("model/"))
 
 
+def test_several_outputs_in_mixed_precision_are_proven_and_a_doubtful_loss_is_told(trainer, server):
+    spec = server.assignment.spec
+    spec.model.layers[-1].config["activation"] = "softmax"
+    spec.model.layers.add(type="Dense", name="again", inputs=["norm"]).config["units"] = 10
+    spec.model.outputs.extend(["again", "classifier"])
+    for name in spec.model.outputs:
+        spec.outputs[name].loss.CopyFrom(spec.loss)
+    spec.ClearField("loss")
+    spec.ClearField("metrics")
+    spec.variable_groups[1].match.append("again/**")
+    spec.training.precision = spec_pb2.TrainingSpec.MIXED_BFLOAT16
+    assert run(trainer, server) == 0, trainer.log
+    told = [event.message for event in server.events if event.kind == job_pb2.Event.NOTICE]
+    assert told == [
+        "spec.outputs.classifier.loss: SparseCategoricalCrossentropy has from_logits true, "
+        'but "classifier" gives probabilities (softmax)'
+    ]
+    assert told[0] in trainer.log
+    scalars = server.events[-1].scalars
+    assert {"loss", "again_loss", "classifier_loss", "val_again_loss"} < scalars.keys()
+    assert scalars["loss"] == pytest.approx(scalars["again_loss"] + scalars["classifier_loss"], rel=1e-2)
+    export = server.finished.export
+    assert (export.proof_examples, export.absolute_tolerance, export.relative_tolerance) == (64, 1e-2, 1e-2)
+    with np.load(Path(server.assignment.attempt_directory, "export/proof/examples.npz")) as examples:
+        assert set(examples.files) == {"inputs", "outputs/again", "outputs/classifier"}
+
+
 def test_a_directive_to_stop_ends_everything_at_once(trainer, server):
     server.assignment.spec.training.epochs = FOREVER
     trainer.wait_ready()

@@ -9,7 +9,17 @@ import numpy as np
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.spec import with_defaults
-from gradloom.trainer import delivery, handover, initial_weights, narration, outcome, session, standby, user_code
+from gradloom.trainer import (
+    delivery,
+    handover,
+    initial_weights,
+    logits,
+    narration,
+    outcome,
+    session,
+    standby,
+    user_code,
+)
 from gradloom.trainer.course import Course
 from gradloom.trainer.groups import averages_in_place
 from gradloom.trainer.loop import Training
@@ -86,6 +96,10 @@ def _prepared(attempt: Session) -> Prepared:
     if found and not assignment.HasField("resolved_spec"):
         notice = narration.python_state_notice(found)
         attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))
+    for notice in logits.contradictions(prepared.model, prepared.training.targets):
+        logger.warning("%s", notice)
+        if not assignment.HasField("resolved_spec"):
+            attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))
     if prepared.resolved.HasField("initial_weights") and not assignment.checkpoints:
         notice = initial_weights.summary(prepared.resolved.initial_weights)
         attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))

@@ -56,6 +56,7 @@ class Training:
 
     Attributes:
         model: Holds the current weights.
+        targets: Of its outputs, in their order.
         groups: All of them, frozen ones too.
         steps_per_epoch: Updates of an epoch; those of one pass over the data, unless the spec says otherwise.
         place: Where in the work it is, between two steps.
@@ -78,6 +79,7 @@ class Training:
         strategy: tf.distribute.Strategy,
     ):
         self.model = model
+        self.targets = tuple(targets)
         self.groups = tuple(groups)
         self._strategy = strategy
         self._seed = options.seed

@@ -29,13 +29,12 @@ def tell_resolved(resolved: spec_pb2.ResolvedSpec) -> None:
     )
     for data in resolved.data:
         logger.info(
-            "data %s: %d examples, features %s %s, labels %s %s",
+            "data %s: %d examples, features %s %s, labels %s",
             data.source,
             data.examples,
             data.feature_dtype,
             list(data.feature_shape),
-            data.label_dtype,
-            list(data.label_shape),
+            f"{data.label_dtype} {list(data.label_shape)}" if data.label_dtype else "by output",
         )
     for group in resolved.spec.variable_groups:
         logger.info("group %s: %s", group.name, "frozen" if group.frozen else group.optimizer.type)

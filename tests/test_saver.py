@@ -1,0 +1,86 @@
+"""What a training does while its checkpoints cannot be written."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gradloom.attempt.v1 import attempt_pb2
+from gradloom.trainer import outcome
+from gradloom.trainer.checkpoints import Header
+from gradloom.trainer.control import ControlPlane
+from gradloom.trainer.reports import Reporter
+from gradloom.trainer.saver import CheckpointsFailedError, Saver
+from gradloom.trainer.session import Session
+from gradloom.trainer.standby import Instruction
+from gradloom.v1 import job_pb2, spec_pb2
+from tests.attempt_service import TOKEN, AttemptServer
+from tests.test_loop import build, examples
+
+
+@pytest.fixture
+def attempt(tmp_path):
+    """A session of this process with a server of its own."""
+    directory = tmp_path / "attempt"
+    (directory / "work").mkdir(parents=True)
+    assignment = attempt_pb2.Assignment(attempt=1, attempt_directory=str(directory))
+    with (
+        AttemptServer(tmp_path / "trainer.sock", assignment) as server,
+        ControlPlane(server.address, TOKEN) as control,
+        Reporter(control, 1, pytest.fail, time.monotonic()) as reporter,
+    ):
+        yield Session(Instruction(str(directory), server.address, TOKEN), assignment, control, reporter), server
+
+
+def saver(attempt, training, **options) -> Saver:
+    def describe(state):
+        return Header("uid", "spec", 1, state.global_step, 1)
+
+    return Saver(
+        attempt, training, spec_pb2.CheckpointSpec(**options), describe, retry_seconds=0.05, give_up_seconds=0.4
+    )
+
+
+def test_training_ends_with_the_disks_own_error_once_no_checkpoint_could_be_written_for_too_long(attempt):
+    session, server = attempt
+    # A disk that is full for good: what is written aside goes there.
+    (session.work / "checkpoint").symlink_to("/dev/full")
+    training = build(examples(800_000))
+    keep_full = threading.Event()
+
+    def fill() -> None:
+        aside = session.work / "checkpoint"
+        while not keep_full.wait(0.002):
+            if not aside.is_symlink():
+                aside.symlink_to("/dev/full")
+
+    filler = threading.Thread(target=fill)
+    filler.start()
+    try:
+        full = pytest.raises(CheckpointsFailedError, match="No space left on device")
+        with full as failed, saver(session, training, every_steps=10):
+            training.run_epoch(1)
+    finally:
+        keep_full.set()
+        filler.join()
+    assert outcome.failure(failed.value, before_first_step=False).reason == job_pb2.Job.DISK_FULL
+    assert training.global_step > 10
+    session.reporter.flush()
+    (notice,) = [event.message for event in server.events]
+    assert notice.startswith("the checkpoint of step 10 could not be written and is tried again: ")
+    assert list(Path(session.directory).glob("checkpoints/*")) == []
+
+
+def test_a_due_checkpoint_waits_for_the_one_before_and_the_best_one_is_never_left_out(attempt):
+    session, server = attempt
+    training = build(examples(40))
+    with saver(session, training, every_steps=1) as saving:
+        server.stop()
+        training.run_epoch(1)
+        path = saving.save_best()
+        saving.wait_until_written()
+        assert path.exists()
+        server.start()
+    # The first one was on its way while the server was away; steps 2 to 5 found it there.
+    assert [(c.global_step, c.best) for c in reversed(server.checkpoints)] == [(1, False), (5, True)]

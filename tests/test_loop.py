@@ -11,6 +11,7 @@ import tensorflow as tf
 from gradloom.trainer import strategy
 from gradloom.trainer.batches import permutation, share_bounds
 from gradloom.trainer.datasets import Arrays
+from gradloom.trainer.fitness import build_metrics
 from gradloom.trainer.groups import Group
 from gradloom.trainer.interrupt import StopRequested
 from gradloom.trainer.loop import Training
@@ -196,3 +197,17 @@ def test_epochs_are_trained_one_after_the_other():
     training = build(examples(8))
     with pytest.raises(ValueError, match="epoch 1 is the one in work, not 2"):
         training.run_epoch(2)
+
+
+def test_a_metric_that_waits_for_its_first_batch_has_all_its_state_before_it():
+    metrics = (keras.metrics.F1Score(name="f1"), keras.metrics.AUC(multi_label=True, name="auc"))
+    distribution = strategy.make_strategy(strategy.CPU, 1)
+    with distribution.scope():
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, activation="softmax")])
+    arrays = Arrays(np.ones((5, 6), np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]])
+    target = Target("", keras.losses.CategoricalCrossentropy(), metrics=metrics)
+    assert not any(metric.variables for metric in metrics)
+    build_metrics(arrays, model, [target], distribution)
+    for metric in metrics:
+        assert metric.variables
+        assert not any(np.any(variable.numpy()) for variable in metric.variables)

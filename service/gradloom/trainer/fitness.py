@@ -116,6 +116,26 @@ def check_fit(
         raise DataUnavailable(faults)
 
 
+def build_metrics(
+    arrays: Arrays, model: keras.Model, targets: Sequence[Target], strategy: tf.distribute.Strategy
+) -> None:
+    """Makes the variables of metrics that have none before their first batch: a checkpoint may be restored into them.
+
+    Args:
+        arrays: Examples that fit.
+        model: Built.
+        targets: Of the model's outputs, in their order.
+        strategy: Whose replicas the metrics count on.
+    """
+    outputs = _zero_outputs(model, arrays.features.shape[1:])
+    for target, output in zip(targets, outputs, strict=True):
+        labels = tf.constant(_two(arrays.labels_of(target.name)))
+        for metric in target.metrics:
+            if not metric.variables:
+                strategy.run(metric.update_state, (labels, output))
+                metric.reset_state()
+
+
 def _feature_faults(features: np.ndarray, field: str, model: keras.Model) -> Iterator[FieldFault]:
     wanted = model.inputs[0]
     own, takes = features.shape[1:], tuple(wanted.shape[1:])

@@ -34,7 +34,7 @@ from gradloom.trainer import jit, models
 from gradloom.trainer.batches import Batches, Examples, permutation
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.directions import Direction
-from gradloom.trainer.fitness import check_class_weights, check_fit, check_model
+from gradloom.trainer.fitness import build_metrics, check_class_weights, check_fit, check_model
 from gradloom.trainer.groups import Group, averages_in_place, build_groups
 from gradloom.trainer.interrupt import Interrupt
 from gradloom.trainer.live import GroupLook, LiveProgress
@@ -163,6 +163,7 @@ class Training:
         check_class_weights(spec.training.class_weights, train, "spec.data.train", model, targets)
         if validation is not None:
             check_fit(validation, "spec.data.validation", model, targets)
+        build_metrics(train, model, targets, strategy)
         return cls(model, targets, groups, spec.training, train, validation, strategy)
 
     def _step_of(self, epoch: int) -> TrainingStep:

@@ -94,6 +94,38 @@ def test_a_layer_may_take_several_inputs_and_give_several_outputs():
     np.testing.assert_allclose(ratio, first / second, rtol=1e-4, atol=1e-5)
 
 
+@keras.saving.register_keras_serializable("tests_of_targets")
+class Heads(keras.Model):
+    """Gives its outputs by name or as a tuple."""
+
+    def __init__(self, named=True, **options):
+        super().__init__(**options)
+        self.named = named
+        self.heads = [keras.layers.Dense(width) for width in (2, 1)]
+
+    def call(self, inputs):
+        wide, narrow = (head(inputs) for head in self.heads)
+        return {"wide": wide, "narrow": narrow} if self.named else (wide, narrow)
+
+    def get_config(self):
+        return {**super().get_config(), "named": self.named}
+
+
+@pytest.mark.parametrize(("named", "names"), [(True, ["narrow", "wide"]), (False, ["inner", "inner:1"])])
+def test_outputs_of_a_builder_go_by_their_names_or_by_its_own(named, names, tmp_path):
+    model = models.BuiltModel(Heads(named, name="inner"), (4,))
+    assert models.output_names(model) == names
+    expected = reference.reference_outputs(model, FEATURES)
+    assert [output.shape[1] for output in expected] == ([1, 2] if named else [2, 1])
+    paths = export.ExportPaths(tmp_path / "export", "inner", 1)
+    formats = [spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS]
+    export.write_export(paths, model, formats, FEATURES, expected)
+    assert reference.prove_keras_file(paths.keras_file, FEATURES, expected).largest_difference < 1e-5
+    served = tf.saved_model.load(str(paths.saved_model)).signatures["serving_default"](tf.constant(FEATURES))
+    for name, output in zip(names, expected, strict=True):
+        np.testing.assert_allclose(served[name], output, rtol=1e-5, atol=1e-6)
+
+
 def test_an_output_that_a_layer_does_not_have_is_told_with_how_many_it_has():
     with pytest.raises(InvalidRequestError) as raised:
         models.build_model(spec(outputs=["kind", "age", "multi:3"]))

@@ -103,8 +103,10 @@ class Server:
     def final_state(self, job: Any) -> dict[str, bytes]:
         """Every array of the final checkpoint of a job that has trained to its end: its bytes by its key."""
         directory = self.data_directory / "artifacts" / job.uid
-        saved = [checkpoints.read(path) for path in directory.glob("*/checkpoints/*")]
-        last = max(saved, key=lambda one: (one.header.attempt, one.header.global_step))
+        # Their names begin with a count.
+        last = checkpoints.read(
+            max(directory.glob("*/checkpoints/*"), key=lambda path: (int(path.parts[-3]), path.name))
+        )
         assert last.header.global_step == job.progress.total_steps
         return {key: array.tobytes() for key, array in last.arrays.items()}
 

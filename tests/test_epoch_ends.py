@@ -143,3 +143,9 @@ def test_what_cannot_be_monitored_is_refused_with_every_field():
     assert told["spec.variable_groups[0].reduce_on_plateau.monitor"] == (
         'must be one of loss, val_loss, val_accuracy, val_odd; got "val_acc"'
     )
+
+
+def test_a_scalar_that_is_the_best_s_because_early_stopping_names_it_is_refused_once():
+    with pytest.raises(InvalidRequestError) as refused:
+        ends(monitor="val_acc", best="val_acc")
+    assert [fault.field for fault in refused.value.faults] == ["spec.training.early_stopping.monitor"]

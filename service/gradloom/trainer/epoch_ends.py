@@ -125,9 +125,13 @@ class EpochEnds:
 
 
 def _faults(spec: spec_pb2.JobSpec, directions: Mapping[str, Direction | None]) -> Iterator[FieldFault]:
-    monitors = {"spec.training.checkpoint.best": spec.training.checkpoint.best}
+    monitors = {}
+    stopping, best = spec.training.early_stopping.monitor, spec.training.checkpoint.best
+    # By default they are one, which is told once.
+    if best != stopping:
+        monitors["spec.training.checkpoint.best"] = best
     if spec.training.HasField("early_stopping"):
-        monitors["spec.training.early_stopping.monitor"] = spec.training.early_stopping.monitor
+        monitors["spec.training.early_stopping.monitor"] = stopping
     for index, group in enumerate(spec.variable_groups):
         if group.HasField("reduce_on_plateau"):
             monitors[f"spec.variable_groups[{index}].reduce_on_plateau.monitor"] = group.reduce_on_plateau.monitor

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gradloom import components
 from gradloom.trainer import export, proof, prover, reference
+from gradloom.trainer.targets import Target
 from gradloom.v1 import job_pb2, spec_pb2
 
 BOTH = [spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS]
@@ -48,6 +50,18 @@ def written(model, inputs, tmp_path_factory):
     paths = export.ExportPaths(tmp_path_factory.mktemp("work") / "export", "small", 3)
     export.write_export(paths, model, BOTH, inputs, reference.reference_outputs(model, inputs))
     return paths
+
+
+def test_a_keras_file_has_the_losses_with_their_settings_and_the_metrics_of_the_training(model, inputs, tmp_path):
+    loss = components.Huber(threshold=2.5)
+    target = Target("", loss, metrics=(keras.metrics.MeanAbsoluteError(name="distance"),))
+    paths = export.ExportPaths(tmp_path / "export", "small", 1)
+    outputs = reference.reference_outputs(model, inputs)
+    export.write_export(paths, model, [spec_pb2.ExportSpec.KERAS], inputs, outputs, [target])
+    loaded = keras.saving.load_model(paths.keras_file)
+    assert loaded.loss.threshold == 2.5
+    found = loaded.evaluate(inputs, outputs[0] + 4.0, verbose=0, return_dict=True)
+    assert found == pytest.approx({"loss": 2.5 * 4.0 - 2.5**2 / 2, "distance": 4.0}, rel=1e-5)
 
 
 def changed_reference(written, tmp_path, change):

@@ -9,10 +9,12 @@ import numpy as np
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.spec.precision import policy_of
+from gradloom.trainer import models
 from gradloom.trainer.export import EXPORT_DIRECTORY, ExportPaths, manifest, put_in_place, write_export
 from gradloom.trainer.proof import EXACT, MIXED, Proof, Prover, Tolerances
 from gradloom.trainer.reference import prove_keras_file, reference_outputs
 from gradloom.trainer.session import Session
+from gradloom.trainer.targets import arranged
 from gradloom.v1 import job_pb2, spec_pb2
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,8 @@ def deliver(
     started = time.monotonic()
     expected = reference_outputs(model, inputs)
     aside = ExportPaths(session.work / EXPORT_DIRECTORY, name, attempt)
-    write_export(aside, model, spec.export.formats, inputs, expected)
+    targets = arranged(models.build_targets(spec), models.output_names(model))
+    write_export(aside, model, spec.export.formats, inputs, expected, targets)
     artifacts = manifest(aside.root, attempt)
     placed = ExportPaths(session.directory / EXPORT_DIRECTORY, name, attempt)
     put_in_place(aside.root, placed.root)

@@ -22,6 +22,7 @@ import tensorflow as tf
 from gradloom.trainer.durable import flush_to_disk
 from gradloom.trainer.models import exported_model, output_names
 from gradloom.trainer.requirements import write_readme
+from gradloom.trainer.targets import Target
 from gradloom.v1 import job_pb2, spec_pb2
 
 EXPORT_DIRECTORY: Final = "export"
@@ -52,17 +53,39 @@ class ExportPaths:
 
 
 def write_export(
-    paths: ExportPaths, model: keras.Model, formats: Sequence[int], inputs: np.ndarray, outputs: Sequence[np.ndarray]
+    paths: ExportPaths,
+    model: keras.Model,
+    formats: Sequence[int],
+    inputs: np.ndarray,
+    outputs: Sequence[np.ndarray],
+    targets: Sequence[Target] = (),
 ) -> None:
-    """Writes the export of the formats asked for, and the proof's examples, below a root that does not exist yet."""
+    """Writes the export of the formats asked for, and the proof's examples, below a root that does not exist yet.
+
+    With targets, by output, the `.keras` file is ready for `evaluate`: their losses, with all their settings, and
+    metrics are saved with the model.
+    """
     paths.examples.parent.mkdir(parents=True)
     names = [f"outputs/{name}" for name in output_names(model)] if len(outputs) > 1 else ["outputs"]
     np.savez(paths.examples, **{"inputs": inputs, **dict(zip(names, outputs, strict=True))})  # type: ignore[arg-type]
     if spec_pb2.ExportSpec.SAVED_MODEL in formats:
         _write_saved_model(paths.saved_model, model)
     if spec_pb2.ExportSpec.KERAS in formats:
-        exported_model(model).save(paths.keras_file)
+        exported = exported_model(model)
+        if targets:
+            _compile(exported, targets)
+        exported.save(paths.keras_file)
         write_readme(paths.keras_file)
+
+
+def _compile(model: keras.Model, targets: Sequence[Target]) -> None:
+    # Several optimizers cannot be saved with a model; Keras wants one.
+    model.compile(
+        optimizer=keras.optimizers.SGD(),
+        loss=[target.loss for target in targets] if len(targets) > 1 else targets[0].loss,
+        loss_weights=[target.weight for target in targets] if len(targets) > 1 else targets[0].weight,
+        metrics=[list(target.metrics) for target in targets] if len(targets) > 1 else list(targets[0].metrics),
+    )
 
 
 def _write_saved_model(path: Path, model: keras.Model) -> None:

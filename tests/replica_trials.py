@@ -63,6 +63,10 @@ def regularized() -> keras.Model:
     )
 
 
+def four_layers() -> keras.Model:
+    return dense(*(layers.Dense(4, name=name) for name in ("first", "second", "third")))
+
+
 def normalized() -> keras.Model:
     inner = keras.Sequential(
         [keras.Input((7,)), layers.BatchNormalization(name="inner_norm"), AddsLosses(), layers.Activation("tanh")],
@@ -113,6 +117,19 @@ def several_groups(model: keras.Model) -> tuple[Group, ...]:
     )
 
 
+def clipping_groups(model: keras.Model) -> tuple[Group, ...]:
+    optimizers = {
+        "first": (keras.optimizers.RMSprop(0.01), {"clip_norm": 0.1}),
+        "second": (keras.optimizers.Nadam(0.01), {"clip_value": 0.1}),
+        "third": (keras.optimizers.Adam(0.01), {"update_every_steps": 2}),
+        "last": (keras.optimizers.Muon(0.01), {}),
+    }
+    return tuple(
+        Group(name, tuple(model.get_layer(name).trainable_variables), optimizer, **options)
+        for name, (optimizer, options) in optimizers.items()
+    )
+
+
 def sgd() -> keras.optimizers.Optimizer:
     return keras.optimizers.SGD(0.1, momentum=0.9)
 
@@ -129,9 +146,8 @@ TRIALS: dict[str, dict[str, Any]] = {
         "data": UNEVEN,
         "validation": FEW,
         "clip_norm": 0.3,
-        "replicas": REPLICAS,
     },
-    "replicas without rows": {"model": regularized, "groups": one_group(adam), "data": FEW, "micro_batches": (1, 3)},
+    "replicas without rows": {"model": regularized, "groups": one_group(adam), "data": FEW},
     "loss summed over the batch": {
         "model": regularized,
         "groups": one_group(sgd, clip_norm=1.0),
@@ -196,18 +212,31 @@ class CountingReduction(tf.distribute.ReductionToOneDevice):
         return super().batch_reduce(*arguments, **named)
 
 
-def reductions_per_step() -> float:
-    """With four optimizers, of which three clip."""
+def reductions_per_step(micro_batches: int) -> float:
+    """With four optimizers, of which three clip or add up their gradients."""
     distribution = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=CountingReduction())
-    train(TRIALS["adaptive optimizers"], distribution)
+    CountingReduction.asked = 0
+    train({"model": four_layers, "groups": clipping_groups, "data": FEW}, distribution, micro_batches)
     steps_traced = 2  # a full batch and the last, smaller one
     return CountingReduction.asked / steps_traced
+
+
+def synchronized_layers(option: bool | None) -> int:
+    """How many layers of a model use the statistics of both replicas."""
+    distribution = strategy.make_strategy(strategy.CPU, 2)
+    with distribution.scope():
+        model = normalized()
+        groups = one_group(sgd)(model)
+    options = spec_pb2.TrainingSpec(global_batch_size=8, seed=5, synchronized_batch_normalization=option)
+    target = Target("", SPARSE["loss"]())
+    return len(Training(model, [target], groups, options, FEW, None, distribution).synchronized_layers)
 
 
 def main() -> None:
     strategy.configure(strategy.CPU, max(REPLICAS), threads=strategy.Threads(1, 2))
     keras.config.set_floatx("float64")
-    found: dict[str, Any] = {"reductions per step": reductions_per_step()}
+    found: dict[str, Any] = {f"reductions/{parts}": reductions_per_step(parts) for parts in (1, 3)}
+    found |= {f"synchronized/{option}": synchronized_layers(option) for option in (None, True, False)}
     for replicas in REPLICAS:
         found[f"refusal/{replicas}"] = refusal(replicas)
         for name, trial in TRIALS.items():

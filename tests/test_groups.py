@@ -176,6 +176,12 @@ def test_rare_updates_apply_the_mean_of_the_last_gradients_and_schedules_count_t
     assert trained[3].groups[0].optimizer.iterations.numpy() == 2
 
 
+def test_micro_batches_change_nothing():
+    expected = oracle(lambda step, kernel, bias, dk, db: (kernel - 0.1 * dk, bias - 0.02 * db), epochs=2)
+    # Four examples in three parts, and two in two.
+    assert_same(train([(sgd(0.1), {}), (sgd(0.02), {})], epochs=2, gradient_accumulation_steps=3), expected)
+
+
 def test_averages_are_validated_and_the_weights_trained_on():
     averages = []
 

@@ -50,6 +50,11 @@ def test_a_loss_that_cannot_be_split_is_refused_with_its_layer_but_only_under_se
         assert "InvalidRequestError" in str(found[f"refusal/{replicas}"])
 
 
-def test_a_step_reduces_once_for_all_groups(found):
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_a_step_reduces_once_for_all_groups(found, micro_batches):
     # Guards the one private name of Keras that the groups rely on: should it change, every optimizer reduces again.
-    assert found["reductions per step"] == 1
+    assert found[f"reductions/{micro_batches}"] == 1
+
+
+def test_batch_normalization_is_synchronized_unless_the_spec_says_otherwise(found):
+    assert [int(found[f"synchronized/{option}"]) for option in (None, True, False)] == [2, 2, 0]

@@ -6,16 +6,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 TRIALS = Path(__file__).with_name("resume_trials.py")
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_a_training_that_is_killed_again_and_again_ends_with_the_bits_of_one_left_alone(tmp_path, replicas):
+def test_a_training_that_is_killed_again_and_again_ends_with_the_bits_of_one_left_alone(tmp_path):
+    # One replica is what `test_interrupted_training` kills.
     out = tmp_path / "found.npz"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    command = [sys.executable, TRIALS, out, str(replicas)]
+    command = [sys.executable, TRIALS, out, "2"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     with np.load(out) as found:
@@ -30,4 +29,4 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_bits_of_one_lef
     assert "scalar/3/val_top" in runs["alone"]
     # What is not synchronized differs between replicas, and is kept for each.
     own = {what for what in runs["alone"] if what.endswith("@1")}
-    assert bool(own) == (replicas == 2)
+    assert own

@@ -177,3 +177,11 @@ def test_a_job_is_given_as_a_whole_or_by_its_parts() -> None:
     with pytest.raises(InvalidRequestError, match="lost"):
         job_from_parts(None, {"layers": []}, {"lost": {}})
     assert job_from_parts(None, {"name": "m"}, {"data": DATA}).spec.model.name == "m"
+
+
+def test_arguments_that_get_config_forgets_are_sent_all_the_same() -> None:
+    model = keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(1)], name="live")
+    metric = keras.metrics.SparseTopKCategoricalAccuracy(k=3, from_sorted_ids=True)
+    job = job_of(model, loss=keras.losses.Huber(delta=2.5), metrics=[metric])
+    assert models.build_targets(with_defaults(job.spec, seed=1))[0].loss._fn_kwargs == {"delta": 2.5}
+    assert dict(job.spec.metrics[0].config)["from_sorted_ids"]

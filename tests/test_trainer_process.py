@@ -139,7 +139,7 @@ def test_phases_come_in_order_and_the_devices_are_free_before_the_export(complet
 
 def test_the_log_tells_a_reader_what_ran_and_nothing_else(completed):
     _, trainer = completed
-    for words in ("group body: Adam", "hidden/kernel", "epoch 3/3", "final weights: test_loss", "agrees on 64"):
+    for words in ("group body: Adam", "hidden/kernel", "epoch 3/3", "exported: test_loss", "agrees on 64"):
         assert words in trainer.log
     assert all(line.startswith("20") for line in trainer.log.splitlines())
     assert "WARNING" not in trainer.log

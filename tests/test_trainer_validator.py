@@ -44,6 +44,12 @@ def test_a_good_spec_is_resolved_as_far_as_can_be_told_without_devices(spec):
     assert seconds < 60
 
 
+def test_a_model_that_no_memory_holds_is_told_as_such(spec):
+    spec.model.layers[2].config["units"] = 2**31 - 1
+    answer, _ = ask(spec)
+    assert answer == {"out_of_memory": True}
+
+
 def test_faults_of_model_components_and_data_are_told_at_once(spec, tmp_path):
     spec.model.layers[2].config["units"] = -3
     spec.loss.config["reduction"] = "everything"

@@ -119,11 +119,7 @@ class Validator:
         last_words = _tail(complaints)
         log.error("The validator ended with %s and no answer: %s", process.returncode, last_words)
         if (process.returncode or 0) < 0 or "MemoryError" in last_words:
-            raise LimitExceededError(
-                "the validation did not end by itself: most likely it needed more memory than the "
-                f"{MEMORY_BYTES >> 30} GiB it may have",
-                subject="validator",
-            )
+            raise _out_of_memory("the validation did not end by itself: most likely it needed")
         raise ServerFaultError("the validator gave no answer")
 
     def _limit(self, pid: int) -> None:
@@ -160,12 +156,18 @@ def _tail(complaints: BinaryIO) -> str:
     return complaints.read(TAIL_BYTES).decode(errors="replace")
 
 
+def _out_of_memory(told: str) -> LimitExceededError:
+    return LimitExceededError(f"{told} more memory than the {MEMORY_BYTES >> 30} GiB it may have", subject="validator")
+
+
 def _resolved(answer: Any) -> spec_pb2.ResolvedSpec:
     match answer:
         case {"resolved_spec": str(encoded)}:
             return spec_pb2.ResolvedSpec.FromString(base64.b64decode(encoded))
         case {"faults": [_, *_] as faults}:
             raise InvalidRequestError([FieldFault(str(fault["field"]), str(fault["description"])) for fault in faults])
+        case {"out_of_memory": True}:
+            raise _out_of_memory("the model, the optimizers or the data need, as far as the validation came,")
         case {"error": {"exception_type": str(kind), "message": str(message)}}:
             raise WrongStateError("validator", f"{kind}: {message}")
     raise ServerFaultError("the validator's answer has none of the agreed forms")

@@ -3,6 +3,7 @@
 Keras is never imported here: whoever holds such an object has imported it.
 """
 
+import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,18 @@ def _component(value: Any, field: str) -> dict[str, Any]:
         config = value.get_config()
     except NotImplementedError as error:
         raise _refusal(field, f"has no full get_config: {_first_line(error)}") from error
+    config = {**config, **_left_out(value, config)}
     return {"type": _type_of(type(value), field), "config": _plain(config, f"{field}.config")}
+
+
+def _left_out(value: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the constructor that Keras's own get_config forgets, such as the delta of its Huber loss."""
+    held = {**vars(value), **getattr(value, "_fn_kwargs", {})}
+    return {
+        name: held[name]
+        for name, parameter in inspect.signature(type(value).__init__).parameters.items()
+        if name in held and name not in config and held[name] != parameter.default
+    }
 
 
 def _type_of(member: Any, field: str) -> str:

@@ -52,7 +52,8 @@ class Course:
                 state = saved.header.state
                 self._training.restore(saved.arrays, Place(**state["place"]), state["scalars"])
             except UnusableCheckpoint as error:
-                self._notice(f"the checkpoint of {_named(checkpoint)} is skipped: {checkpoint.path} {error}")
+                notice = f"the checkpoint of {_named(checkpoint)} is skipped: {checkpoint.path} {error}"
+                self._notice(notice, logging.WARNING)
                 continue
             self._ends.restore(state["ends"])
             self._best, self._finished = best, state["finished"]
@@ -160,8 +161,8 @@ class Course:
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
         self._attempt.fail_at_once(attempt_pb2.FinishAttemptRequest(reason=job_pb2.Job.STEP_HUNG, message=what))
 
-    def _notice(self, message: str) -> None:
-        logger.info("%s", message)
+    def _notice(self, message: str, level: int = logging.INFO) -> None:
+        logger.log(level, "%s", message)
         self._event(kind=job_pb2.Event.NOTICE, message=message)
 
     def _event(self, **fields: Any) -> None:

@@ -50,7 +50,7 @@ def deliver(
     placed = ExportPaths(session.directory / EXPORT_DIRECTORY, name, attempt)
     put_in_place(aside.root, placed.root)
     size = sum(artifact.size_bytes for artifact in artifacts)
-    logger.info("exported %d files, %.1f MB, in %.1f s", len(artifacts), size / 1e6, time.monotonic() - started)
+    logger.info("exported %d files, %.3g MiB, in %.1f s", len(artifacts), size / 2**20, time.monotonic() - started)
     session.reporter.update(phase=job_pb2.Progress.PROVING)
     tolerances = MIXED if policy_of(spec.training).startswith("mixed") else EXACT
     proof = _prove(placed, spec.export.formats, inputs, expected, tolerances, clean_process)

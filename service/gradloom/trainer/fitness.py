@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import child, shown
+from gradloom.trainer import user_code
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.library_messages import on_one_line, telling_line
 from gradloom.trainer.targets import Target
@@ -77,7 +78,8 @@ def _inference_faults(model: keras.Model) -> Iterator[FieldFault]:
         inference = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
         outputs = inference.get_concrete_function(tf.TensorSpec(taken.shape, taken.dtype)).structured_outputs
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-        yield FieldFault("spec.model", f"is refused by Keras when it infers (training=False): {on_one_line(error)}")
+        told = user_code.told(error) or f"is refused by Keras when it infers (training=False): {on_one_line(error)}"
+        yield FieldFault("spec.model", told)
     else:
         if isinstance(outputs, dict) and len(outputs) == 1:
             yield FieldFault("spec.model", f"must give its output by itself, not by name; gives {sorted(outputs)}")

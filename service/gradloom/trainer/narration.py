@@ -72,7 +72,7 @@ def tell_epoch(epoch: int, epochs: int, scalars: Mapping[str, float], seconds: f
 
 def tell_test(scalars: Mapping[str, float]) -> None:
     """Says what the test data gave."""
-    logger.info("test data, final weights: %s", shown(scalars))
+    logger.info("test data, the weights that are exported: %s", shown(scalars))
 
 
 def shown(scalars: Mapping[str, float]) -> str:

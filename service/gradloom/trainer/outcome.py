@@ -21,6 +21,8 @@ NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NO_SPACE_TEXTS: Final = ("No space left on device", "Disk quota exceeded")
 MOST_MESSAGE_CHARACTERS: Final = 4000
 MOST_LOG_LINES: Final = 50
+SAYS_IT_ALL: Final = frozenset({job_pb2.Job.LOSS_NOT_FINITE, job_pb2.Job.ENVIRONMENT_CHANGED})
+"""Reasons whose message needs no traceback: nothing is wrong with the code that raised."""
 REFUSALS: Final = (ValueError, TypeError, NotImplementedError, tf.errors.InvalidArgumentError)
 """What Keras and TensorFlow raise for what they cannot do; before the first step, that is the spec's fault."""
 
@@ -29,16 +31,18 @@ def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAtte
     """The end of an attempt that raised, without progress."""
     faults = error.faults if isinstance(error, InvalidRequestError | DataUnavailable) else ()
     text = without_colors(str(error))[:MOST_MESSAGE_CHARACTERS]
+    reason = reason_of(error, before_first_step)
     lines = without_colors("".join(traceback.format_exception(error))).splitlines()
+    told = [] if reason in SAYS_IT_ALL else [line for line in lines if line.strip()]
     name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     return attempt_pb2.FinishAttemptRequest(
-        reason=reason_of(error, before_first_step),
+        reason=reason,
         message=_sentence(name, text, faults, user_code.described(error)),
         error=job_pb2.JobError(
             exception_type=name,
             message=text,
             field_faults=[job_pb2.FieldFault(field=fault.field, description=fault.description) for fault in faults],
-            log_lines=lines[-MOST_LOG_LINES:],
+            log_lines=told[-MOST_LOG_LINES:],
         ),
     )
 

@@ -219,9 +219,9 @@ class Saver:
         assert snapshot.written is not None
         snapshot.save_seconds = time.monotonic() - snapshot.begun
         snapshot.arrays = {}
-        size = snapshot.written.size_bytes / 1e6
+        size = snapshot.written.size_bytes / 2**20
         logger.info(
-            "checkpoint of step %d: %.1f MB in %.2f s", snapshot.header.global_step, size, snapshot.save_seconds
+            "checkpoint of step %d: %.3g MiB in %.2f s", snapshot.header.global_step, size, snapshot.save_seconds
         )
         with self._changed:
             self._unrecorded.append(snapshot)

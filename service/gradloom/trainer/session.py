@@ -113,7 +113,8 @@ def _concluded(
 
         finish = outcome.failure(error, before_first_step=session.reporter.progress().global_step == 0)
         # The faults of a spec say it all; for the rest the way to the place is wanted.
-        logger.error("failed: %s", finish.message, exc_info=None if finish.error.field_faults else error)
+        explained = finish.error.field_faults or finish.reason in outcome.SAYS_IT_ALL
+        logger.error("failed: %s", finish.message, exc_info=None if explained else error)
         for fault in finish.error.field_faults:
             logger.error("  %s: %s", fault.field, fault.description)
         return finish

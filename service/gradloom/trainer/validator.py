@@ -63,5 +63,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         finish = outcome.failure(error, before_first_step=True)
         if finish.reason == job_pb2.Job.SPEC_REFUSED:
             return {"faults": [{"field": "spec", "description": finish.message}]}
+        if finish.reason == job_pb2.Job.OUT_OF_HOST_MEMORY:
+            return {"out_of_memory": True}
         return {"error": {"exception_type": finish.error.exception_type, "message": finish.error.message}}
     return {"resolved_spec": base64.b64encode(resolved.SerializeToString()).decode()}

@@ -16,6 +16,9 @@ from keras import ops
 
 ONES = ops.ones(3)
 
+with open("notes.txt", "w") as notes:
+    notes.write("for myself")
+
 
 @keras.saving.register_keras_serializable(package="mine")
 class Tilt(keras.layers.Layer):
@@ -81,13 +84,16 @@ def test_a_job_of_own_components_is_trained_exported_and_proven(packages_install
         assert ended.resolved_spec.versions["acme-layers"] == "1.4"
         paths = {variable.path for variable in ended.resolved_spec.variables}
         assert {"tilt/offset", "hidden_stack/inner/kernel"} <= paths
-        assert "Python-side state: Tilt, line 16: `print('seen once')` happens once" in log
+        assert "Python-side state: Tilt, line 19: `print('seen once')` happens once" in log
         client.download(ended, tmp_path / "files")
         (file,) = (tmp_path / "files").rglob("*.keras")
         readme = file.with_name("README.txt").read_text()
         for name in ("mine>Tilt", "mine>soft_square", "acme>Orthant", "acme>Stack", "acme>Scale"):
             assert name in readme
         assert "install acme-layers 1.4 and import acme_layers" in readme
+    assert not [*Path.cwd().glob("notes.txt"), *server.data_directory.rglob("notes.txt")], (
+        "files without a place outlive"
+    )
     told = server.log_path.read_text()
     assert "Package zebra is left out: OSError: no stripes" in told
     assert "Package tensors is left out: it makes a tensor or a variable while it is imported" in told

@@ -43,7 +43,7 @@ def hand_over(attempt: Session, model: "keras.Model", inputs: "np.ndarray", bloc
         if int(name) > 2 and Path("/proc/self/fd", name).exists():
             os.set_inheritable(int(name), False)
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-    os.execve(sys.executable, [sys.executable, "-m", "gradloom.trainer", "export"], environment)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "gradloom.trainer", "export"], environment)
 
 
 def main() -> int:

@@ -87,6 +87,8 @@ def serve(instruction: Instruction, body: Callable[[Session], attempt_pb2.Finish
             work.mkdir(parents=True, exist_ok=True)
             # TensorFlow leaves its temporary files behind when it is stopped: they go with the attempt's.
             os.environ["TMPDIR"] = tempfile.tempdir = str(work)
+            # So do files that user code writes without saying where.
+            os.chdir(work)
             with Reporter(
                 control, assignment.attempt, lambda cause: _end_at_once(cause, work), started, instruction.handover
             ) as reporter:

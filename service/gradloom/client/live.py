@@ -3,13 +3,13 @@
 Keras is never imported here: whoever holds such an object has imported it.
 """
 
-import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.object_config import whole_config
 
 HOW_TO_REGISTER: Final = '@keras.saving.register_keras_serializable(package="...")'
 
@@ -91,21 +91,10 @@ def _component(value: Any, field: str) -> dict[str, Any]:
     if isinstance(value, type) or not callable(getattr(value, "get_config", None)):
         raise _refusal(field, f"must be a Keras object or plain values; got {_described(value)}")
     try:
-        config = value.get_config()
+        config = whole_config(value)
     except NotImplementedError as error:
         raise _refusal(field, f"has no full get_config: {_first_line(error)}") from error
-    config = {**config, **_left_out(value, config)}
     return {"type": _type_of(type(value), field), "config": _plain(config, f"{field}.config")}
-
-
-def _left_out(value: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the constructor that Keras's own get_config forgets, such as the delta of its Huber loss."""
-    held = {**vars(value), **getattr(value, "_fn_kwargs", {})}
-    return {
-        name: held[name]
-        for name, parameter in inspect.signature(type(value).__init__).parameters.items()
-        if name in held and name not in config and held[name] != parameter.default
-    }
 
 
 def _type_of(member: Any, field: str) -> str:

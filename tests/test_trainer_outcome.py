@@ -9,9 +9,9 @@ from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.trainer.datasets import DataUnavailable
 from gradloom.trainer.outcome import failure
 from gradloom.trainer.proof import ExportDisagreedError
-from gradloom.trainer.resolved import EnvironmentChangedError
+from gradloom.trainer.resolved import EnvironmentChangedError, require_unchanged
 from gradloom.trainer.step import NotFiniteError
-from gradloom.v1 import job_pb2
+from gradloom.v1 import job_pb2, spec_pb2
 
 Job = job_pb2.Job
 FAULTS = [FieldFault("spec.loss", "is wrong"), FieldFault("spec.model", "is wrong, too")]
@@ -71,3 +71,21 @@ def test_the_terminal_colours_of_keras_are_taken_out_of_message_and_log_lines():
     assert told.message == "ValueError: Input 0 is incompatible"
     assert told.error.message == "Input 0 is incompatible\nmore"
     assert "\x1b" not in "".join(told.error.log_lines)
+
+
+def test_what_has_changed_is_named_by_its_source_and_its_group():
+    stored = spec_pb2.ResolvedSpec(data=[spec_pb2.ResolvedData(source="train", sha256="ab")])
+    found = spec_pb2.ResolvedSpec(data=[spec_pb2.ResolvedData(source="train", sha256="cd")])
+    with pytest.raises(EnvironmentChangedError, match=r"data\[train\]\.sha256 was ab, is cd"):
+        require_unchanged(stored, found)
+
+
+def test_what_says_it_all_comes_without_a_traceback():
+    def raised(error):
+        try:
+            raise error
+        except Exception as caught:
+            return failure(caught, before_first_step=False)
+
+    assert not raised(NotFiniteError(7, "the loss")).error.log_lines
+    assert raised(ValueError("first\n\nsecond")).error.log_lines[-2:] == ["ValueError: first", "second"]

@@ -19,6 +19,7 @@ sets in memory are sampled in the graph. Data order follows from (seed, pass ove
 epochs that are shorter or longer. `state` and `restore` carry a training over to another process between any two steps.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,8 @@ from gradloom.trainer.targets import Target, arranged, loss_names, metric_names
 from gradloom.v1 import spec_pb2
 
 VALIDATION_PREFIX: Final = "val_"
+
+logger = logging.getLogger(__name__)
 
 
 class Training:
@@ -177,7 +180,11 @@ class Training:
 
     def settle_jit(self, decided: bool | None) -> None:
         """Settles what AUTO means before the first step: as an earlier attempt decided, else by measuring both ways."""
-        if self._jit_compile != spec_pb2.TrainingSpec.AUTO or self._reducing_layers:
+        if self._jit_compile != spec_pb2.TrainingSpec.AUTO:
+            return
+        if self._reducing_layers:
+            layers = ", ".join(self._reducing_layers)
+            logger.info("jit_compile AUTO: not compiled, because these layers reduce over the replicas: %s", layers)
             return
         if decided is None:
             groups, order, full = self._step.groups, self._order_of(0), self._train.full

@@ -164,7 +164,9 @@ def _differences(stored: Message, found: Message, path: str) -> Iterator[str]:
                     yield f"{where}[{key}] was {before.get(key)}, is {now.get(key)}"
         elif field.is_repeated and field.message_type and len(before) == len(now):
             for index, (one, other) in enumerate(zip(before, now, strict=True)):
-                yield from _differences(one, other, f"{where}[{index}]")
+                # The source of data, the path of a variable, the name of a group.
+                known = [str(getattr(one, name)) for name in ("source", "path", "name") if hasattr(one, name)]
+                yield from _differences(one, other, f"{where}[{next(filter(None, known), index)}]")
         elif field.message_type and not field.is_repeated:
             yield from _differences(before, now, where)
         else:

@@ -239,11 +239,13 @@ class TrainingStep:
         """
         self._measures = measures
         loss, *gradients = np.isfinite(measures)
+        scaled = ", and smaller loss scales did not help," if self.loss_scale is not None else ""
         for group, is_finite in zip(self.groups, gradients, strict=True):
             if not is_finite:
-                raise NotFiniteError(step, f"group {group.name!r}: its gradient" + ("" if loss else ", as the loss,"))
+                what = f"group {group.name!r}: its gradient" + ("" if loss else ", as the loss,")
+                raise NotFiniteError(step, what + scaled)
         if not loss:
-            raise NotFiniteError(step, "the loss")
+            raise NotFiniteError(step, "the loss" + scaled)
 
     @cached_property
     def weights(self) -> Callable[[], list[tf.Tensor]]:

@@ -119,7 +119,8 @@ def make_spec(cases: Cases, precision: int) -> spec_pb2.JobSpec:
     spec.variable_groups.add(name="shared_frozen", match=["frozen_norm/**"], frozen=True)
     shared = spec.variable_groups.add(name="shared", match=["**"])
     shared.optimizer.type = "SGD"
-    shared.optimizer.config.update({"learning_rate": 0.05, "momentum": 0.9})
+    # Slow enough that rounding does not grow by itself: at 0.05 reversed batches alone differ by 4e-4 after 50 steps.
+    shared.optimizer.config.update({"learning_rate": 0.01, "momentum": 0.9})
     spec.loss.type = "SparseCategoricalCrossentropy"
     spec.loss.config["from_logits"] = True
     options = spec_pb2.TrainingSpec(epochs=EPOCHS, global_batch_size=BATCH, precision=precision, clip_norm=5.0)

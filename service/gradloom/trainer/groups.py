@@ -11,6 +11,7 @@ applied.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -54,6 +55,8 @@ class Group:
         # say that a gradient is already reduced; without this line every optimizer would reduce a second time, after
         # clipping.
         self.optimizer._all_reduce_sum_gradients = list
+        # Schedules give float32, also where weights are float64; Muon does not expect that.
+        self.optimizer.update_step = partial(_update_with_rate_of_its_type, self.optimizer.update_step)
         self.update = update_of(self.optimizer)
         if self.update_every_steps > 1:
             self.waiting = Waiting(self.variables, self.update_every_steps)
@@ -142,6 +145,12 @@ class Group:
         saved = {f"optimizer/{index} {variable.path}": variable.value for index, variable in enumerate(kept)}
         saved |= {f"average/{index}": variable for index, variable in enumerate(self.averages)}
         return saved | (self.waiting.saved_variables() if self.waiting else {})
+
+
+def _update_with_rate_of_its_type(
+    update_step: Callable[..., None], gradient: tf.Tensor, variable: tf.Variable, learning_rate: Any
+) -> None:
+    update_step(gradient, variable, tf.cast(learning_rate, variable.dtype))
 
 
 class Waiting:

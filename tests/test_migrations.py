@@ -79,7 +79,9 @@ def test_a_database_of_the_first_revision_is_taken_over_with_its_jobs(tmp_path):
         command.downgrade(configuration, "0001")
     engine.dispose()
     store = Store.open(sqlite_url(tmp_path))
-    assert store.live_attempts() == [replace(attempt, state=Attempt.RUNNING, job_state=Job.RUNNING, beat=1)]
+    assert store.live_attempts() == [
+        replace(attempt, state=Attempt.RUNNING, job_state=Job.RUNNING, beat=1, is_training=True)
+    ]
     Desk(store).save(attempt, 30)
     assert store.get_job(name_of("one")).progress.checkpoint_step == 30
     store.close()

@@ -465,3 +465,10 @@ def test_any_message_is_accepted_or_refused_without_an_exception(data: bytes) ->
     except Exception:
         return
     check_job(job, CATALOGUE, (), ONE_CPU)
+
+
+def test_the_name_of_an_output_reaches_no_message_as_it_is() -> None:
+    spec = spec_pb2.JobSpec(training={"checkpoint": {"best": "a"}}, outputs={"\033[31m": {}}, model={"layers": [{}]})
+    told = [fault.description for fault in check_job(job_pb2.Job(spec=spec), CATALOGUE, ("/data",), ONE_CPU)]
+    assert told
+    assert all(description.isprintable() for description in told)

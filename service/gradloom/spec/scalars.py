@@ -32,7 +32,8 @@ class Monitors:
     @classmethod
     def of(cls, spec: spec_pb2.JobSpec) -> "Monitors":
         """Those of a spec."""
-        names = tuple(dict.fromkeys(training_scalars(spec)))
+        # Without those of an output whose name cannot be printed: that is a fault of its own.
+        names = tuple(dict.fromkeys(name for name in training_scalars(spec) if name.isprintable()))
         has_validation = spec.data.HasField("validation")
         if has_validation:
             names += tuple(f"val_{name}" for name in names)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 
+from gradloom import documents
 from gradloom.api.status import DETAILS_KEY, status_of
 from gradloom.attempt.v1 import attempt_pb2, attempt_pb2_grpc
 from gradloom.errors import (
@@ -151,3 +152,19 @@ def _refuse(context, error: GradloomError) -> None:
     code, message, status = status_of(error)
     context.set_trailing_metadata(((DETAILS_KEY, status.SerializeToString()),))
     context.abort(code, message)
+
+
+def attempt_server_of(text: str, directory: Path, name: str = "attempt") -> AttemptServer:
+    """A server with the first attempt of a job file's job, on one CPU, in a directory of its own below `directory`."""
+    attempt = directory / name
+    attempt.mkdir()
+    assignment = attempt_pb2.Assignment(
+        job="projects/default/jobs/tiny",
+        job_uid="3f6b",
+        attempt=1,
+        spec=documents.read_job(text).spec,
+        attempt_directory=str(attempt),
+        device_kind=spec_pb2.ResolvedSpec.CPU,
+        replicas=1,
+    )
+    return AttemptServer(directory / "trainer.sock", assignment)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gradloom import documents
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.trainer import checkpoints
 from gradloom.v1 import job_pb2, spec_pb2
-from tests.attempt_service import AttemptServer
+from tests.attempt_service import attempt_server_of
 from tests.trainer_process import TrainerProcess
 
 SPEC = """
@@ -70,23 +69,8 @@ class Sleeper(keras.layers.Layer):
 
 @pytest.fixture
 def server(tmp_path):
-    with attempt_server(tmp_path) as server:
+    with attempt_server_of(SPEC, tmp_path, "attempt-1") as server:
         yield server
-
-
-def attempt_server(directory: Path) -> AttemptServer:
-    attempt = directory / "attempt-1"
-    attempt.mkdir()
-    assignment = attempt_pb2.Assignment(
-        job="projects/default/jobs/tiny",
-        job_uid="3f6b",
-        attempt=1,
-        spec=documents.read_job(SPEC).spec,
-        attempt_directory=str(attempt),
-        device_kind=spec_pb2.ResolvedSpec.CPU,
-        replicas=1,
-    )
-    return AttemptServer(directory / "trainer.sock", assignment)
 
 
 def start(server) -> TrainerProcess:
@@ -146,7 +130,7 @@ def outcome_of(server) -> dict:
 
 def test_an_attempt_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
     (tmp_path / "alone").mkdir()
-    with attempt_server(tmp_path / "alone") as server, start(server) as trainer:
+    with attempt_server_of(SPEC, tmp_path / "alone", "attempt-1") as server, start(server) as trainer:
         assert trainer.wait() == 0, trainer.log
         alone = outcome_of(server)
         # Only the first epoch improves by so much.
@@ -161,7 +145,7 @@ def test_an_attempt_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
     chance = random.Random()
     moments = [at_random, in_a_checkpoint_write, in_the_export, in_the_export]
     (tmp_path / "killed").mkdir()
-    with attempt_server(tmp_path / "killed") as server:
+    with attempt_server_of(SPEC, tmp_path / "killed", "attempt-1") as server:
         for moment in moments:
             with start(server) as trainer:
                 moment(server, trainer, chance)

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradloom import documents
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.spec import with_defaults
 from gradloom.trainer import checkpoints, standby
 from gradloom.v1 import job_pb2, spec_pb2
-from tests.attempt_service import TOKEN, AttemptServer
+from tests.attempt_service import TOKEN, attempt_server_of
 from tests.trainer_process import TrainerProcess
 
 SPEC = """
@@ -44,24 +43,9 @@ spec:
 FOREVER = 1_000_000
 
 
-def attempt_server(directory: Path) -> AttemptServer:
-    attempt = directory / "attempt"
-    attempt.mkdir()
-    assignment = attempt_pb2.Assignment(
-        job="projects/default/jobs/tiny",
-        job_uid="3f6b",
-        attempt=1,
-        spec=documents.read_job(SPEC).spec,
-        attempt_directory=str(attempt),
-        device_kind=spec_pb2.ResolvedSpec.CPU,
-        replicas=1,
-    )
-    return AttemptServer(directory / "trainer.sock", assignment)
-
-
 @pytest.fixture
 def server(tmp_path):
-    with attempt_server(tmp_path) as server:
+    with attempt_server_of(SPEC, tmp_path) as server:
         yield server
 
 
@@ -75,7 +59,7 @@ def trainer(tmp_path):
 def completed(tmp_path_factory):
     """A server and a trainer after one attempt from the spare to its end."""
     directory = tmp_path_factory.mktemp("completed")
-    with attempt_server(directory) as server, TrainerProcess(directory / "log") as trainer:
+    with attempt_server_of(SPEC, directory) as server, TrainerProcess(directory / "log") as trainer:
         assert trainer.wait_ready() == b"ready\n"
         assert trainer.log == ""
         trainer.use(Path(server.assignment.attempt_directory), server.address)

@@ -104,6 +104,29 @@ def test_the_first_step_is_timed_and_steps_and_examples_are_counted_once(server,
     assert told.progress.examples_per_second > 0
 
 
+def test_what_came_before_a_resume_is_not_counted_though_a_report_was_under_way(server, stops):
+    resumed = Look(global_step=100, examples=3200)
+
+    class ResumedMeanwhile(ControlPlane):
+        def report(self, request, timeout):
+            response = super().report(request, timeout)
+            if request.beat == 1:
+                reporter.resume_at(resumed)
+            return response
+
+    with (
+        ResumedMeanwhile(server.address, TOKEN) as control,
+        Reporter(control, attempt=2, on_stop=stops.append, started=time.monotonic()) as reporter,
+    ):
+        server.wait_until(lambda: len(server.reports) >= 2)
+        reporter.observe(lambda: Look(global_step=112, examples=3584))
+        server.wait_until(lambda: server.reports[-1].progress.global_step == 112)
+        reporter.flush()
+    assert server.reports[1].progress.global_step == 100
+    assert [report.steps for report in server.reports if report.steps] == [12]
+    assert sum(report.examples for report in server.reports) == 384
+
+
 def test_a_directive_to_stop_is_heard_within_a_beat(server, reporter, stops):
     server.directive = attempt_pb2.ReportResponse.STOP
     seen = len(server.reports)

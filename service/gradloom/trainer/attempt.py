@@ -58,6 +58,7 @@ def train(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
     wants_prover = not _on_gpus(prepared) and spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats
     with EarlyProver(wants_prover) as early, course.saver:
         course.resume()
+        attempt.reporter.resume_at(_look(training, course, early=None))
         attempt.reporter.observe(lambda: _look(training, course, early))
         course.run()
         last = _look(training, course, early=None)

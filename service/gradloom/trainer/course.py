@@ -13,7 +13,6 @@ from gradloom.trainer import checkpoints, narration
 from gradloom.trainer.checkpoints import DamagedCheckpoint, Header, Saved, UnusableCheckpoint
 from gradloom.trainer.initial_weights import AVERAGED
 from gradloom.trainer.prepare import Prepared
-from gradloom.trainer.reports import Look
 from gradloom.trainer.saved_state import Place, State
 from gradloom.trainer.saver import Saver
 from gradloom.trainer.session import Session
@@ -63,7 +62,6 @@ class Course:
         if self._ends.stopped:
             self.total_steps = self._training.global_step
         seen = self._training.snapshot()
-        self._attempt.reporter.resume_at(Look(global_step=seen.global_step, examples=seen.examples))
         self._attempt.reporter.update(
             epochs=self._options.epochs, total_steps=self.total_steps, scalars=dict(seen.scalars)
         )

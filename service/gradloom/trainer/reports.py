@@ -71,7 +71,7 @@ class Reporter:
         self._beat = self._beat_acknowledged = 0
         self._faults = 0
         self._devices_released = False
-        self._observe: Callable[[], Look] = Look
+        self._observe: Callable[[], Look | None] = lambda: None
         self._save_first: Callable[[], None] | None = None
         self._newest = self._acknowledged = Look()
         self._acknowledged_at = started
@@ -98,8 +98,8 @@ class Reporter:
             self._changed.notify_all()
         self._thread.join()
 
-    def observe(self, look: Callable[[], Look]) -> None:
-        """From now on, asks `look` how far training is; it is called from the heartbeat's thread."""
+    def observe(self, look: Callable[[], Look | None]) -> None:
+        """From now on, asks `look` how far training is, None for no news; it is called from the heartbeat's thread."""
         with self._changed:
             self._observe = look
 
@@ -203,9 +203,9 @@ class Reporter:
                 self._changed.wait(left)
 
     def _seen(self) -> Look:
-        """The newest look, or the one before when looking fails, which must not cost anybody a training."""
+        """The newest look, or the one before when there is none or it fails, which must not cost anybody a training."""
         try:
-            self._newest = self._observe()
+            self._newest = self._observe() or self._newest
         except Exception:
             logger.exception("could not look at the training")
         return self._newest
@@ -244,7 +244,9 @@ class Reporter:
         with self._changed:
             del self._events[: len(request.events)]
             self._event_offset += len(request.events)
-            self._acknowledged, self._acknowledged_at = look, at
+            # A report that was under way when the training was resumed tells of a time before.
+            if look.global_step >= self._acknowledged.global_step:
+                self._acknowledged, self._acknowledged_at = look, at
             self._beat_acknowledged = request.beat
             self._faults = 0
             self._changed.notify_all()

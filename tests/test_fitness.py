@@ -48,6 +48,14 @@ def test_examples_that_fit_pass(given, loss):
     assert told(given, loss, [keras.metrics.MeanSquaredError()] if given[1].ndim == 2 else []) == {}
 
 
+def test_a_metric_is_tried_as_it_is_though_its_config_forgets_a_setting():
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6), keras.layers.Reshape((2, 3))], name="model")
+    given = (features(4), np.zeros((5, 2, 3), np.float32))
+    assert told(given, keras.losses.MeanSquaredError(), [keras.metrics.CosineSimilarity(axis=1)], network) == {}
+    refused = told(given, keras.losses.MeanSquaredError(), [keras.metrics.CosineSimilarity(axis=3)], network)
+    assert "CosineSimilarity refuses the data" in refused["spec.metrics[0]"]
+
+
 def test_a_shape_that_the_input_does_not_take_is_told_with_both_shapes():
     assert "[5], but the model's input takes [4]" in told((features(5), labels()))[FIELD]
     assert "[4, 1]" in told((features(4, 1), labels()))[FIELD]

@@ -15,7 +15,7 @@ from gradloom.spec import with_defaults
 from gradloom.trainer import installed, models, outcome, user_code
 from gradloom.trainer.construction import construct
 from gradloom.trainer.reference import packages_of_components
-from gradloom.trainer.requirements import require_reloadable
+from gradloom.trainer.requirements import require_reloadable, saved_whole
 from gradloom.trainer.resolved import EnvironmentChangedError, require_unchanged
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.own_packages import PACKAGES, own_catalogue, write_package
@@ -42,6 +42,22 @@ SOURCE = f'''import keras
 
     def check(self, divisor):
         return 1 / (1 / divisor)
+'''
+LOSS_WITH_HALF_A_CONFIG = f'''import keras
+
+{REGISTER}class Scaled(keras.losses.Loss):
+    """Scales the error.
+
+    Args:
+        factor: By what.
+    """
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = factor
+
+    def call(self, y_true, y_pred):
+        return self.scale * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
 '''
 
 
@@ -159,17 +175,25 @@ def test_a_class_that_could_not_be_loaded_back_is_refused_before_the_training() 
     layers = [{"type": "Flatten"}, {"type": "mine>Half", "name": "half"}]
     spec = with_defaults(changed("spec.model.layers", [SOUND["spec"]["model"]["layers"][0], *layers]).spec, seed=1)
     model = models.build_model(spec)
-    require_reloadable(spec, model)
+    require_reloadable(spec, [model])
     keras.saving.get_custom_objects()["mine>Half"].get_config = lambda self: {"halves": 2}
     with pytest.raises(InvalidRequestError) as caught:
-        require_reloadable(spec, model)
+        require_reloadable(spec, [model])
     (fault,) = caught.value.faults
     assert fault.field == "spec.export.formats"
     assert "KERAS could not be loaded back" in fault.description
     assert "halves" in fault.description
     del spec.export.formats[:]
     spec.export.formats.append(spec_pb2.ExportSpec.SAVED_MODEL)
-    require_reloadable(spec, model)
+    require_reloadable(spec, [model])
+
+
+def test_a_loss_that_could_not_be_loaded_back_is_refused_before_the_training() -> None:
+    bring_in(LOSS_WITH_HALF_A_CONFIG)
+    spec = with_defaults(changed("spec.loss", {"type": "mine>Scaled", "config": {"factor": 2.0}}).spec, seed=1)
+    (target,) = models.build_targets(spec)
+    with pytest.raises(InvalidRequestError, match=r"KERAS could not be loaded back: .*factor"):
+        require_reloadable(spec, [saved_whole(target.loss)])
 
 
 def test_a_layer_that_takes_no_name_is_refused_with_what_to_do() -> None:

@@ -19,11 +19,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gradloom.object_config import whole_config
 from gradloom.trainer.durable import flush_to_disk
 from gradloom.trainer.models import exported_model, output_names
-from gradloom.trainer.plain_loss import PlainLoss
-from gradloom.trainer.requirements import write_readme
+from gradloom.trainer.requirements import saved_whole, write_readme
 from gradloom.trainer.targets import Target
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -81,8 +79,8 @@ def write_export(
 
 
 def _compile(model: keras.Model, targets: Sequence[Target]) -> None:
-    losses = [_saved_whole(target.loss) for target in targets]
-    metrics = [[_saved_whole(metric) for metric in target.metrics] for target in targets]
+    losses = [saved_whole(target.loss) for target in targets]
+    metrics = [[saved_whole(metric) for metric in target.metrics] for target in targets]
     weights = [target.weight for target in targets]
     # Several optimizers cannot be saved with a model; Keras wants one.
     optimizer = keras.optimizers.SGD()
@@ -90,15 +88,6 @@ def _compile(model: keras.Model, targets: Sequence[Target]) -> None:
         model.compile(optimizer, loss=losses[0], loss_weights=weights[0], metrics=metrics[0])
     else:
         model.compile(optimizer, loss=losses, loss_weights=weights, metrics=metrics)
-
-
-def _saved_whole(member: Any) -> Any:
-    """The loss or metric, so that it is saved with all of its settings: Keras's own `get_config` forgets some."""
-    if isinstance(member, PlainLoss):
-        return member.function
-    config = whole_config(member)
-    member.get_config = lambda: config
-    return member
 
 
 def _write_saved_model(path: Path, model: keras.Model) -> None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import child, shown
+from gradloom.object_config import whole_config
 from gradloom.trainer import user_code
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.library_messages import on_one_line, telling_line
@@ -249,7 +250,7 @@ def _metric_faults(labels: np.ndarray, field: str, outputs: tf.Tensor, target: T
     for index, metric in enumerate(target.metrics):
         where = f"{target.field}.metrics[{index}]"
         try:
-            trial = type(metric).from_config(metric.get_config())
+            trial = type(metric).from_config(whole_config(metric))
             trial.update_state(tf.constant(_two(labels)), outputs)
             result = trial.result()
         except Exception as error:

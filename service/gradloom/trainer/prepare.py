@@ -18,7 +18,7 @@ from gradloom.trainer import datasets, fitness, initial_weights, installed, mode
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.epoch_ends import EpochEnds
 from gradloom.trainer.loop import Training
-from gradloom.trainer.requirements import require_reloadable
+from gradloom.trainer.requirements import require_reloadable, saved_whole
 from gradloom.trainer.resolved import Resolution, resolve, resolve_data
 from gradloom.trainer.strategy import Threads
 from gradloom.trainer.targets import arranged
@@ -121,7 +121,7 @@ def prepare(
             with distribution.scope():
                 # A builder waits for the data, whose shape it needs.
                 model = models.build_model(spec, given.data_roots, lambda: loading["train"].result().features.shape[1:])
-            require_reloadable(spec, model)
+            require_reloadable(spec, [models.exported_model(model)])
             paths = models.variable_paths(model)
             assignment = assign_groups([path for path, variable in paths if variable.trainable], spec.variable_groups)
         sources = _gathered(loading, faults)
@@ -138,6 +138,8 @@ def prepare(
     with faults:
         training = Training.build(spec, model, assignment, sources["train"], sources.get("validation"), distribution)
         _check_total_steps(spec.training.epochs, training.steps_per_epoch)
+        members = [member for target in training.targets for member in (target.loss, *target.metrics)]
+        require_reloadable(spec, map(saved_whole, members))
         ends = EpochEnds(spec, training.groups, training.directions())
     if "test" in sources:
         with faults:

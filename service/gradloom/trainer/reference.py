@@ -66,7 +66,7 @@ def prove_keras_file(
 
 def _loaded_back(path: Path) -> keras.Model:
     try:
-        return keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path)
     except (OSError, MemoryError, tf.errors.ResourceExhaustedError):
         # The machine's fault, not the file's.
         raise

@@ -6,7 +6,7 @@ Said beside the file, in a README, with the source where a job brought its own.
 import json
 import logging
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +14,10 @@ import keras
 import tensorflow as tf
 
 from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.object_config import whole_config
 from gradloom.trainer import installed, user_code
 from gradloom.trainer.library_messages import on_one_line
-from gradloom.trainer.models import exported_model
+from gradloom.trainer.plain_loss import PlainLoss
 from gradloom.trainer.registered import module_of
 from gradloom.v1 import spec_pb2
 from gradloom.version import __version__
@@ -27,17 +28,31 @@ README: Final = "README.txt"
 SOURCE: Final = "user_code.py"
 
 
-def require_reloadable(spec: spec_pb2.JobSpec, model: keras.Model) -> None:
+def saved_whole(member: keras.losses.Loss | keras.metrics.Metric) -> Any:
+    """The loss or metric, so that it is saved with all of its settings: Keras's own `get_config` forgets some."""
+    if isinstance(member, PlainLoss):
+        return member.function
+    config = whole_config(member)
+    member.get_config = lambda: config
+    return member
+
+
+def require_reloadable(spec: spec_pb2.JobSpec, members: Iterable[Any]) -> None:
     """Makes sure before the training that a `.keras` file of classes of the user's own could be loaded back.
 
-    Raises InvalidRequestError for a class whose `get_config` does not give what its constructor takes.
+    Args:
+        spec: Of the job.
+        members: What the file will hold: the exported model, losses and metrics as `saved_whole` gives them.
+
+    Raises:
+        InvalidRequestError: A class's `get_config` does not give what its constructor takes.
     """
     if spec_pb2.ExportSpec.KERAS not in spec.export.formats or not user_code.foreign_entries(spec):
         return
     try:
-        config = keras.saving.serialize_keras_object(exported_model(model))
         with tf.device("/CPU:0"):
-            keras.saving.deserialize_keras_object(config)
+            for member in members:
+                keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(member))
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:

@@ -10,13 +10,15 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "labels", "spec", "resolved_spec", "state", "state_reason", "state_message", "error", "progress", "attempt_count", "export", "etag", "create_time", "update_time", "start_time", "end_time")
+    __slots__ = ("name", "uid", "display_name", "labels", "spec", "resolved_spec", "state", "state_reason", "state_message", "error", "progress", "attempt_count", "export", "etag", "create_time", "update_time", "start_time", "end_time", "priority", "retry_of", "retry_checkpoint")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Job.State]
         QUEUED: _ClassVar[Job.State]
         STARTING: _ClassVar[Job.State]
         RUNNING: _ClassVar[Job.State]
+        PAUSING: _ClassVar[Job.State]
+        PAUSED: _ClassVar[Job.State]
         CANCELLING: _ClassVar[Job.State]
         SUCCEEDED: _ClassVar[Job.State]
         FAILED: _ClassVar[Job.State]
@@ -25,6 +27,8 @@ class Job(_message.Message):
     QUEUED: Job.State
     STARTING: Job.State
     RUNNING: Job.State
+    PAUSING: Job.State
+    PAUSED: Job.State
     CANCELLING: Job.State
     SUCCEEDED: Job.State
     FAILED: Job.State
@@ -49,6 +53,12 @@ class Job(_message.Message):
         CANCELLED_BY_USER: _ClassVar[Job.Reason]
         LOSS_NOT_FINITE: _ClassVar[Job.Reason]
         STEP_HUNG: _ClassVar[Job.Reason]
+        USER_CODE_RAISED: _ClassVar[Job.Reason]
+        DEADLINE_EXCEEDED: _ClassVar[Job.Reason]
+        QUEUE_DEADLINE_EXCEEDED: _ClassVar[Job.Reason]
+        PREEMPTED: _ClassVar[Job.Reason]
+        PAUSED_BY_USER: _ClassVar[Job.Reason]
+        TRAINER_SILENT: _ClassVar[Job.Reason]
     REASON_UNSPECIFIED: Job.Reason
     COMPLETED: Job.Reason
     SPEC_REFUSED: Job.Reason
@@ -67,6 +77,12 @@ class Job(_message.Message):
     CANCELLED_BY_USER: Job.Reason
     LOSS_NOT_FINITE: Job.Reason
     STEP_HUNG: Job.Reason
+    USER_CODE_RAISED: Job.Reason
+    DEADLINE_EXCEEDED: Job.Reason
+    QUEUE_DEADLINE_EXCEEDED: Job.Reason
+    PREEMPTED: Job.Reason
+    PAUSED_BY_USER: Job.Reason
+    TRAINER_SILENT: Job.Reason
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +108,9 @@ class Job(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    RETRY_OF_FIELD_NUMBER: _ClassVar[int]
+    RETRY_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -110,19 +129,24 @@ class Job(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., spec: _Optional[_Union[_spec_pb2.JobSpec, _Mapping]] = ..., resolved_spec: _Optional[_Union[_spec_pb2.ResolvedSpec, _Mapping]] = ..., state: _Optional[_Union[Job.State, str]] = ..., state_reason: _Optional[_Union[Job.Reason, str]] = ..., state_message: _Optional[str] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., attempt_count: _Optional[int] = ..., export: _Optional[_Union[Export, _Mapping]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    priority: int
+    retry_of: str
+    retry_checkpoint: str
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., spec: _Optional[_Union[_spec_pb2.JobSpec, _Mapping]] = ..., resolved_spec: _Optional[_Union[_spec_pb2.ResolvedSpec, _Mapping]] = ..., state: _Optional[_Union[Job.State, str]] = ..., state_reason: _Optional[_Union[Job.Reason, str]] = ..., state_message: _Optional[str] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., attempt_count: _Optional[int] = ..., export: _Optional[_Union[Export, _Mapping]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[int] = ..., retry_of: _Optional[str] = ..., retry_checkpoint: _Optional[str] = ...) -> None: ...
 
 class JobError(_message.Message):
-    __slots__ = ("exception_type", "message", "field_faults", "log_lines")
+    __slots__ = ("exception_type", "message", "field_faults", "log_lines", "hint")
     EXCEPTION_TYPE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FIELD_FAULTS_FIELD_NUMBER: _ClassVar[int]
     LOG_LINES_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
     exception_type: str
     message: str
     field_faults: _containers.RepeatedCompositeFieldContainer[FieldFault]
     log_lines: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, exception_type: _Optional[str] = ..., message: _Optional[str] = ..., field_faults: _Optional[_Iterable[_Union[FieldFault, _Mapping]]] = ..., log_lines: _Optional[_Iterable[str]] = ...) -> None: ...
+    hint: str
+    def __init__(self, exception_type: _Optional[str] = ..., message: _Optional[str] = ..., field_faults: _Optional[_Iterable[_Union[FieldFault, _Mapping]]] = ..., log_lines: _Optional[_Iterable[str]] = ..., hint: _Optional[str] = ...) -> None: ...
 
 class FieldFault(_message.Message):
     __slots__ = ("field", "description")
@@ -215,7 +239,7 @@ class Export(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., path: _Optional[str] = ..., proof_examples: _Optional[int] = ..., largest_difference: _Optional[float] = ..., absolute_tolerance: _Optional[float] = ..., relative_tolerance: _Optional[float] = ...) -> None: ...
 
 class Attempt(_message.Message):
-    __slots__ = ("name", "number", "state", "reason", "message", "error", "counted", "devices", "start_time", "end_time", "exit_code", "signal", "peak_memory_bytes", "cpu_duration")
+    __slots__ = ("name", "number", "state", "reason", "message", "error", "counted", "devices", "start_time", "end_time", "exit_code", "signal", "peak_memory_bytes", "cpu_duration", "checkpoint_in", "checkpoint_out", "log_size_bytes", "log_dropped_bytes")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Attempt.State]
@@ -242,6 +266,10 @@ class Attempt(_message.Message):
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_DURATION_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_IN_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_OUT_FIELD_NUMBER: _ClassVar[int]
+    LOG_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOG_DROPPED_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     number: int
     state: Attempt.State
@@ -256,7 +284,58 @@ class Attempt(_message.Message):
     signal: int
     peak_memory_bytes: int
     cpu_duration: _duration_pb2.Duration
-    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., state: _Optional[_Union[Attempt.State, str]] = ..., reason: _Optional[_Union[Job.Reason, str]] = ..., message: _Optional[str] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., counted: bool = ..., devices: _Optional[_Iterable[str]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., peak_memory_bytes: _Optional[int] = ..., cpu_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    checkpoint_in: str
+    checkpoint_out: str
+    log_size_bytes: int
+    log_dropped_bytes: int
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., state: _Optional[_Union[Attempt.State, str]] = ..., reason: _Optional[_Union[Job.Reason, str]] = ..., message: _Optional[str] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., counted: bool = ..., devices: _Optional[_Iterable[str]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., peak_memory_bytes: _Optional[int] = ..., cpu_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., checkpoint_in: _Optional[str] = ..., checkpoint_out: _Optional[str] = ..., log_size_bytes: _Optional[int] = ..., log_dropped_bytes: _Optional[int] = ...) -> None: ...
+
+class Checkpoint(_message.Message):
+    __slots__ = ("name", "attempt", "global_step", "epoch", "size_bytes", "sha256", "best", "final", "create_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    GLOBAL_STEP_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    BEST_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    attempt: int
+    global_step: int
+    epoch: int
+    size_bytes: int
+    sha256: str
+    best: bool
+    final: bool
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., attempt: _Optional[int] = ..., global_step: _Optional[int] = ..., epoch: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., best: bool = ..., final: bool = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ScalarsPoint(_message.Message):
+    __slots__ = ("number", "time", "attempt", "global_step", "epoch", "epoch_end", "scalars")
+    class ScalarsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    GLOBAL_STEP_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_END_FIELD_NUMBER: _ClassVar[int]
+    SCALARS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    time: _timestamp_pb2.Timestamp
+    attempt: int
+    global_step: int
+    epoch: int
+    epoch_end: bool
+    scalars: _containers.ScalarMap[str, float]
+    def __init__(self, number: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., global_step: _Optional[int] = ..., epoch: _Optional[int] = ..., epoch_end: bool = ..., scalars: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("number", "time", "kind", "attempt", "state", "reason", "message", "epoch", "scalars")

@@ -1,3 +1,6 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import empty_pb2 as _empty_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from gradloom.v1 import job_pb2 as _job_pb2
 from google.protobuf.internal import containers as _containers
@@ -43,16 +46,20 @@ class GetJobRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., view: _Optional[_Union[JobView.View, str]] = ...) -> None: ...
 
 class ListJobsRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "view")
+    __slots__ = ("parent", "page_size", "page_token", "view", "filter", "order_by")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
     view: JobView.View
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[JobView.View, str]] = ...) -> None: ...
+    filter: str
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[JobView.View, str]] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListJobsResponse(_message.Message):
     __slots__ = ("jobs", "next_page_token")
@@ -70,13 +77,167 @@ class CancelJobRequest(_message.Message):
     request_id: str
     def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class UpdateJobRequest(_message.Message):
+    __slots__ = ("job", "update_mask", "request_id")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    job: _job_pb2.Job
+    update_mask: _field_mask_pb2.FieldMask
+    request_id: str
+    def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class DeleteJobRequest(_message.Message):
+    __slots__ = ("name", "etag", "force", "allow_missing", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_MISSING_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    etag: str
+    force: bool
+    allow_missing: bool
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., force: bool = ..., allow_missing: bool = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class PauseJobRequest(_message.Message):
+    __slots__ = ("name", "etag", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    etag: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ResumeJobRequest(_message.Message):
+    __slots__ = ("name", "etag", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    etag: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RetryJobRequest(_message.Message):
+    __slots__ = ("name", "job_id", "job", "update_mask", "checkpoint", "request_id", "validate_only")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    job_id: str
+    job: _job_pb2.Job
+    update_mask: _field_mask_pb2.FieldMask
+    checkpoint: str
+    request_id: str
+    validate_only: bool
+    def __init__(self, name: _Optional[str] = ..., job_id: _Optional[str] = ..., job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., checkpoint: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
+
+class ExplainJobRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ExplainJobResponse(_message.Message):
+    __slots__ = ("job", "summary", "hint", "waiting", "running", "attempts")
+    class Waiting(_message.Message):
+        __slots__ = ("position", "waited_duration", "demand", "missing", "backoff_duration", "ahead", "holders")
+        POSITION_FIELD_NUMBER: _ClassVar[int]
+        WAITED_DURATION_FIELD_NUMBER: _ClassVar[int]
+        DEMAND_FIELD_NUMBER: _ClassVar[int]
+        MISSING_FIELD_NUMBER: _ClassVar[int]
+        BACKOFF_DURATION_FIELD_NUMBER: _ClassVar[int]
+        AHEAD_FIELD_NUMBER: _ClassVar[int]
+        HOLDERS_FIELD_NUMBER: _ClassVar[int]
+        position: int
+        waited_duration: _duration_pb2.Duration
+        demand: str
+        missing: str
+        backoff_duration: _duration_pb2.Duration
+        ahead: _containers.RepeatedCompositeFieldContainer[ExplainJobResponse.OtherJob]
+        holders: _containers.RepeatedCompositeFieldContainer[ExplainJobResponse.OtherJob]
+        def __init__(self, position: _Optional[int] = ..., waited_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., demand: _Optional[str] = ..., missing: _Optional[str] = ..., backoff_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., ahead: _Optional[_Iterable[_Union[ExplainJobResponse.OtherJob, _Mapping]]] = ..., holders: _Optional[_Iterable[_Union[ExplainJobResponse.OtherJob, _Mapping]]] = ...) -> None: ...
+    class OtherJob(_message.Message):
+        __slots__ = ("name", "display_name", "priority", "state", "devices", "progress")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+        PRIORITY_FIELD_NUMBER: _ClassVar[int]
+        STATE_FIELD_NUMBER: _ClassVar[int]
+        DEVICES_FIELD_NUMBER: _ClassVar[int]
+        PROGRESS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        display_name: str
+        priority: int
+        state: _job_pb2.Job.State
+        devices: str
+        progress: str
+        def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., priority: _Optional[int] = ..., state: _Optional[_Union[_job_pb2.Job.State, str]] = ..., devices: _Optional[str] = ..., progress: _Optional[str] = ...) -> None: ...
+    class Running(_message.Message):
+        __slots__ = ("attempt", "devices", "running_duration", "silent_duration", "stopping_reason")
+        ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+        DEVICES_FIELD_NUMBER: _ClassVar[int]
+        RUNNING_DURATION_FIELD_NUMBER: _ClassVar[int]
+        SILENT_DURATION_FIELD_NUMBER: _ClassVar[int]
+        STOPPING_REASON_FIELD_NUMBER: _ClassVar[int]
+        attempt: int
+        devices: _containers.RepeatedScalarFieldContainer[str]
+        running_duration: _duration_pb2.Duration
+        silent_duration: _duration_pb2.Duration
+        stopping_reason: _job_pb2.Job.Reason
+        def __init__(self, attempt: _Optional[int] = ..., devices: _Optional[_Iterable[str]] = ..., running_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., silent_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., stopping_reason: _Optional[_Union[_job_pb2.Job.Reason, str]] = ...) -> None: ...
+    class EndedAttempt(_message.Message):
+        __slots__ = ("attempt", "reason", "message", "exception_type", "log_cursor", "log_offset_bytes", "log_lines", "hint", "counted", "consequence")
+        ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        EXCEPTION_TYPE_FIELD_NUMBER: _ClassVar[int]
+        LOG_CURSOR_FIELD_NUMBER: _ClassVar[int]
+        LOG_OFFSET_BYTES_FIELD_NUMBER: _ClassVar[int]
+        LOG_LINES_FIELD_NUMBER: _ClassVar[int]
+        HINT_FIELD_NUMBER: _ClassVar[int]
+        COUNTED_FIELD_NUMBER: _ClassVar[int]
+        CONSEQUENCE_FIELD_NUMBER: _ClassVar[int]
+        attempt: int
+        reason: _job_pb2.Job.Reason
+        message: str
+        exception_type: str
+        log_cursor: str
+        log_offset_bytes: int
+        log_lines: _containers.RepeatedScalarFieldContainer[str]
+        hint: str
+        counted: bool
+        consequence: str
+        def __init__(self, attempt: _Optional[int] = ..., reason: _Optional[_Union[_job_pb2.Job.Reason, str]] = ..., message: _Optional[str] = ..., exception_type: _Optional[str] = ..., log_cursor: _Optional[str] = ..., log_offset_bytes: _Optional[int] = ..., log_lines: _Optional[_Iterable[str]] = ..., hint: _Optional[str] = ..., counted: bool = ..., consequence: _Optional[str] = ...) -> None: ...
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    job: _job_pb2.Job
+    summary: str
+    hint: str
+    waiting: ExplainJobResponse.Waiting
+    running: ExplainJobResponse.Running
+    attempts: _containers.RepeatedCompositeFieldContainer[ExplainJobResponse.EndedAttempt]
+    def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ..., summary: _Optional[str] = ..., hint: _Optional[str] = ..., waiting: _Optional[_Union[ExplainJobResponse.Waiting, _Mapping]] = ..., running: _Optional[_Union[ExplainJobResponse.Running, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[ExplainJobResponse.EndedAttempt, _Mapping]]] = ...) -> None: ...
+
 class WatchJobRequest(_message.Message):
-    __slots__ = ("name", "cursor")
+    __slots__ = ("name", "cursor", "from_start")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    FROM_START_FIELD_NUMBER: _ClassVar[int]
     name: str
     cursor: str
-    def __init__(self, name: _Optional[str] = ..., cursor: _Optional[str] = ...) -> None: ...
+    from_start: bool
+    def __init__(self, name: _Optional[str] = ..., cursor: _Optional[str] = ..., from_start: bool = ...) -> None: ...
 
 class WatchJobResponse(_message.Message):
     __slots__ = ("job", "event", "cursor")
@@ -109,6 +270,44 @@ class StreamLogsResponse(_message.Message):
     lines: _containers.RepeatedScalarFieldContainer[str]
     cursor: str
     def __init__(self, attempt: _Optional[int] = ..., lines: _Optional[_Iterable[str]] = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class StreamMetricsRequest(_message.Message):
+    __slots__ = ("name", "scalars", "follow", "cursor")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SCALARS_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    scalars: _containers.RepeatedScalarFieldContainer[str]
+    follow: bool
+    cursor: str
+    def __init__(self, name: _Optional[str] = ..., scalars: _Optional[_Iterable[str]] = ..., follow: bool = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class StreamMetricsResponse(_message.Message):
+    __slots__ = ("points", "cursor")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    points: _containers.RepeatedCompositeFieldContainer[_job_pb2.ScalarsPoint]
+    cursor: str
+    def __init__(self, points: _Optional[_Iterable[_Union[_job_pb2.ScalarsPoint, _Mapping]]] = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class ListCheckpointsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListCheckpointsResponse(_message.Message):
+    __slots__ = ("checkpoints", "next_page_token")
+    CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    checkpoints: _containers.RepeatedCompositeFieldContainer[_job_pb2.Checkpoint]
+    next_page_token: str
+    def __init__(self, checkpoints: _Optional[_Iterable[_Union[_job_pb2.Checkpoint, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListAttemptsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token")

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from gradloom.v1 import job_pb2 as gradloom_dot_v1_dot_job__pb2
 from gradloom.v1 import service_pb2 as gradloom_dot_v1_dot_service__pb2
 
@@ -56,6 +57,36 @@ class TrainingServiceStub(object):
                 request_serializer=gradloom_dot_v1_dot_service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=gradloom_dot_v1_dot_job__pb2.Job.FromString,
                 _registered_method=True)
+        self.UpdateJob = channel.unary_unary(
+                '/gradloom.v1.TrainingService/UpdateJob',
+                request_serializer=gradloom_dot_v1_dot_service__pb2.UpdateJobRequest.SerializeToString,
+                response_deserializer=gradloom_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.DeleteJob = channel.unary_unary(
+                '/gradloom.v1.TrainingService/DeleteJob',
+                request_serializer=gradloom_dot_v1_dot_service__pb2.DeleteJobRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.PauseJob = channel.unary_unary(
+                '/gradloom.v1.TrainingService/PauseJob',
+                request_serializer=gradloom_dot_v1_dot_service__pb2.PauseJobRequest.SerializeToString,
+                response_deserializer=gradloom_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.ResumeJob = channel.unary_unary(
+                '/gradloom.v1.TrainingService/ResumeJob',
+                request_serializer=gradloom_dot_v1_dot_service__pb2.ResumeJobRequest.SerializeToString,
+                response_deserializer=gradloom_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.RetryJob = channel.unary_unary(
+                '/gradloom.v1.TrainingService/RetryJob',
+                request_serializer=gradloom_dot_v1_dot_service__pb2.RetryJobRequest.SerializeToString,
+                response_deserializer=gradloom_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.ExplainJob = channel.unary_unary(
+                '/gradloom.v1.TrainingService/ExplainJob',
+                request_serializer=gradloom_dot_v1_dot_service__pb2.ExplainJobRequest.SerializeToString,
+                response_deserializer=gradloom_dot_v1_dot_service__pb2.ExplainJobResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/gradloom.v1.TrainingService/WatchJob',
                 request_serializer=gradloom_dot_v1_dot_service__pb2.WatchJobRequest.SerializeToString,
@@ -65,6 +96,16 @@ class TrainingServiceStub(object):
                 '/gradloom.v1.TrainingService/StreamLogs',
                 request_serializer=gradloom_dot_v1_dot_service__pb2.StreamLogsRequest.SerializeToString,
                 response_deserializer=gradloom_dot_v1_dot_service__pb2.StreamLogsResponse.FromString,
+                _registered_method=True)
+        self.StreamMetrics = channel.unary_stream(
+                '/gradloom.v1.TrainingService/StreamMetrics',
+                request_serializer=gradloom_dot_v1_dot_service__pb2.StreamMetricsRequest.SerializeToString,
+                response_deserializer=gradloom_dot_v1_dot_service__pb2.StreamMetricsResponse.FromString,
+                _registered_method=True)
+        self.ListCheckpoints = channel.unary_unary(
+                '/gradloom.v1.TrainingService/ListCheckpoints',
+                request_serializer=gradloom_dot_v1_dot_service__pb2.ListCheckpointsRequest.SerializeToString,
+                response_deserializer=gradloom_dot_v1_dot_service__pb2.ListCheckpointsResponse.FromString,
                 _registered_method=True)
         self.ListAttempts = channel.unary_unary(
                 '/gradloom.v1.TrainingService/ListAttempts',
@@ -121,6 +162,53 @@ class TrainingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateJob(self, request, context):
+        """Changes labels, priority and display name. ABORTED when the etag given is not the job's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteJob(self, request, context):
+        """Deletes a job that has ended, with all that it left; with `force` also one that has not: it is cancelled first. It is gone at
+        once for every call; its processes and files are when they have been ended and removed. FAILED_PRECONDITION while another
+        job that has not ended starts from one of its checkpoints.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseJob(self, request, context):
+        """Has the attempt save a checkpoint and give its devices back; a job that waits waits no more. OK on PAUSING and PAUSED;
+        FAILED_PRECONDITION on CANCELLING and on a job that has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeJob(self, request, context):
+        """Puts a paused job back into the queue; it goes on where it stopped. OK on QUEUED, STARTING and RUNNING; FAILED_PRECONDITION on
+        PAUSING, CANCELLING and on a job that has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryJob(self, request, context):
+        """Makes a new job from one that has ended, with changed fields where wanted, from scratch or from a checkpoint. The old
+        job stays as it is. FAILED_PRECONDITION on a job that has not ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainJob(self, request, context):
+        """Why a job waits, runs or has ended, in sentences.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """The current state first, then every event in order; progress comes conflated between them. Ends OK when the job is
         terminal; UNAVAILABLE when the server drains; OUT_OF_RANGE for a cursor it does not hold.
@@ -131,6 +219,20 @@ class TrainingServiceServicer(object):
 
     def StreamLogs(self, request, context):
         """An attempt's whole log, or every attempt's in order; with `follow` until the job is terminal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamMetrics(self, request, context):
+        """Every recorded scalar by step; with `follow` until the job is terminal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCheckpoints(self, request, context):
+        """Newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,6 +289,36 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=gradloom_dot_v1_dot_service__pb2.CancelJobRequest.FromString,
                     response_serializer=gradloom_dot_v1_dot_job__pb2.Job.SerializeToString,
             ),
+            'UpdateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJob,
+                    request_deserializer=gradloom_dot_v1_dot_service__pb2.UpdateJobRequest.FromString,
+                    response_serializer=gradloom_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'DeleteJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteJob,
+                    request_deserializer=gradloom_dot_v1_dot_service__pb2.DeleteJobRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'PauseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseJob,
+                    request_deserializer=gradloom_dot_v1_dot_service__pb2.PauseJobRequest.FromString,
+                    response_serializer=gradloom_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'ResumeJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeJob,
+                    request_deserializer=gradloom_dot_v1_dot_service__pb2.ResumeJobRequest.FromString,
+                    response_serializer=gradloom_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'RetryJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryJob,
+                    request_deserializer=gradloom_dot_v1_dot_service__pb2.RetryJobRequest.FromString,
+                    response_serializer=gradloom_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'ExplainJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainJob,
+                    request_deserializer=gradloom_dot_v1_dot_service__pb2.ExplainJobRequest.FromString,
+                    response_serializer=gradloom_dot_v1_dot_service__pb2.ExplainJobResponse.SerializeToString,
+            ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
                     request_deserializer=gradloom_dot_v1_dot_service__pb2.WatchJobRequest.FromString,
@@ -196,6 +328,16 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.StreamLogs,
                     request_deserializer=gradloom_dot_v1_dot_service__pb2.StreamLogsRequest.FromString,
                     response_serializer=gradloom_dot_v1_dot_service__pb2.StreamLogsResponse.SerializeToString,
+            ),
+            'StreamMetrics': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamMetrics,
+                    request_deserializer=gradloom_dot_v1_dot_service__pb2.StreamMetricsRequest.FromString,
+                    response_serializer=gradloom_dot_v1_dot_service__pb2.StreamMetricsResponse.SerializeToString,
+            ),
+            'ListCheckpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCheckpoints,
+                    request_deserializer=gradloom_dot_v1_dot_service__pb2.ListCheckpointsRequest.FromString,
+                    response_serializer=gradloom_dot_v1_dot_service__pb2.ListCheckpointsResponse.SerializeToString,
             ),
             'ListAttempts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAttempts,
@@ -338,6 +480,168 @@ class TrainingService(object):
             _registered_method=True)
 
     @staticmethod
+    def UpdateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradloom.v1.TrainingService/UpdateJob',
+            gradloom_dot_v1_dot_service__pb2.UpdateJobRequest.SerializeToString,
+            gradloom_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradloom.v1.TrainingService/DeleteJob',
+            gradloom_dot_v1_dot_service__pb2.DeleteJobRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradloom.v1.TrainingService/PauseJob',
+            gradloom_dot_v1_dot_service__pb2.PauseJobRequest.SerializeToString,
+            gradloom_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradloom.v1.TrainingService/ResumeJob',
+            gradloom_dot_v1_dot_service__pb2.ResumeJobRequest.SerializeToString,
+            gradloom_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradloom.v1.TrainingService/RetryJob',
+            gradloom_dot_v1_dot_service__pb2.RetryJobRequest.SerializeToString,
+            gradloom_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradloom.v1.TrainingService/ExplainJob',
+            gradloom_dot_v1_dot_service__pb2.ExplainJobRequest.SerializeToString,
+            gradloom_dot_v1_dot_service__pb2.ExplainJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def WatchJob(request,
             target,
             options=(),
@@ -381,6 +685,60 @@ class TrainingService(object):
             '/gradloom.v1.TrainingService/StreamLogs',
             gradloom_dot_v1_dot_service__pb2.StreamLogsRequest.SerializeToString,
             gradloom_dot_v1_dot_service__pb2.StreamLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gradloom.v1.TrainingService/StreamMetrics',
+            gradloom_dot_v1_dot_service__pb2.StreamMetricsRequest.SerializeToString,
+            gradloom_dot_v1_dot_service__pb2.StreamMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCheckpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradloom.v1.TrainingService/ListCheckpoints',
+            gradloom_dot_v1_dot_service__pb2.ListCheckpointsRequest.SerializeToString,
+            gradloom_dot_v1_dot_service__pb2.ListCheckpointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,3 +1,4 @@
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -8,7 +9,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class JobSpec(_message.Message):
-    __slots__ = ("model", "data", "loss", "metrics", "outputs", "variable_groups", "training", "export", "resources", "retry", "user_code")
+    __slots__ = ("model", "data", "loss", "metrics", "outputs", "variable_groups", "training", "export", "resources", "retry", "user_code", "scheduling", "retention")
     class OutputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +28,8 @@ class JobSpec(_message.Message):
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
     RETRY_FIELD_NUMBER: _ClassVar[int]
     USER_CODE_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULING_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
     model: ModelSpec
     data: DataSpec
     loss: Component
@@ -38,7 +41,9 @@ class JobSpec(_message.Message):
     resources: ResourceSpec
     retry: RetrySpec
     user_code: UserCode
-    def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., loss: _Optional[_Union[Component, _Mapping]] = ..., metrics: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., outputs: _Optional[_Mapping[str, OutputSpec]] = ..., variable_groups: _Optional[_Iterable[_Union[VariableGroup, _Mapping]]] = ..., training: _Optional[_Union[TrainingSpec, _Mapping]] = ..., export: _Optional[_Union[ExportSpec, _Mapping]] = ..., resources: _Optional[_Union[ResourceSpec, _Mapping]] = ..., retry: _Optional[_Union[RetrySpec, _Mapping]] = ..., user_code: _Optional[_Union[UserCode, _Mapping]] = ...) -> None: ...
+    scheduling: SchedulingSpec
+    retention: RetentionSpec
+    def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., data: _Optional[_Union[DataSpec, _Mapping]] = ..., loss: _Optional[_Union[Component, _Mapping]] = ..., metrics: _Optional[_Iterable[_Union[Component, _Mapping]]] = ..., outputs: _Optional[_Mapping[str, OutputSpec]] = ..., variable_groups: _Optional[_Iterable[_Union[VariableGroup, _Mapping]]] = ..., training: _Optional[_Union[TrainingSpec, _Mapping]] = ..., export: _Optional[_Union[ExportSpec, _Mapping]] = ..., resources: _Optional[_Union[ResourceSpec, _Mapping]] = ..., retry: _Optional[_Union[RetrySpec, _Mapping]] = ..., user_code: _Optional[_Union[UserCode, _Mapping]] = ..., scheduling: _Optional[_Union[SchedulingSpec, _Mapping]] = ..., retention: _Optional[_Union[RetentionSpec, _Mapping]] = ...) -> None: ...
 
 class OutputSpec(_message.Message):
     __slots__ = ("loss", "weight", "metrics")
@@ -223,7 +228,7 @@ class CheckpointSpec(_message.Message):
     def __init__(self, every_steps: _Optional[int] = ..., every_seconds: _Optional[float] = ..., keep: _Optional[int] = ..., best: _Optional[str] = ...) -> None: ...
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("epochs", "global_batch_size", "seed", "deterministic", "steps_per_loop", "clip_norm", "steps_per_epoch", "precision", "jit_compile", "gradient_accumulation_steps", "class_weights", "checkpoint", "early_stopping", "synchronized_batch_normalization", "step_timeout_seconds")
+    __slots__ = ("epochs", "global_batch_size", "seed", "deterministic", "steps_per_loop", "clip_norm", "steps_per_epoch", "precision", "jit_compile", "gradient_accumulation_steps", "class_weights", "checkpoint", "early_stopping", "synchronized_batch_normalization", "step_timeout_seconds", "scalars_every_steps")
     class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PRECISION_UNSPECIFIED: _ClassVar[TrainingSpec.Precision]
@@ -268,6 +273,7 @@ class TrainingSpec(_message.Message):
     EARLY_STOPPING_FIELD_NUMBER: _ClassVar[int]
     SYNCHRONIZED_BATCH_NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
     STEP_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SCALARS_EVERY_STEPS_FIELD_NUMBER: _ClassVar[int]
     epochs: int
     global_batch_size: int
     seed: int
@@ -283,7 +289,8 @@ class TrainingSpec(_message.Message):
     early_stopping: EarlyStopping
     synchronized_batch_normalization: bool
     step_timeout_seconds: float
-    def __init__(self, epochs: _Optional[int] = ..., global_batch_size: _Optional[int] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., steps_per_loop: _Optional[int] = ..., clip_norm: _Optional[float] = ..., steps_per_epoch: _Optional[int] = ..., precision: _Optional[_Union[TrainingSpec.Precision, str]] = ..., jit_compile: _Optional[_Union[TrainingSpec.JitCompile, str]] = ..., gradient_accumulation_steps: _Optional[int] = ..., class_weights: _Optional[_Mapping[int, float]] = ..., checkpoint: _Optional[_Union[CheckpointSpec, _Mapping]] = ..., early_stopping: _Optional[_Union[EarlyStopping, _Mapping]] = ..., synchronized_batch_normalization: bool = ..., step_timeout_seconds: _Optional[float] = ...) -> None: ...
+    scalars_every_steps: int
+    def __init__(self, epochs: _Optional[int] = ..., global_batch_size: _Optional[int] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., steps_per_loop: _Optional[int] = ..., clip_norm: _Optional[float] = ..., steps_per_epoch: _Optional[int] = ..., precision: _Optional[_Union[TrainingSpec.Precision, str]] = ..., jit_compile: _Optional[_Union[TrainingSpec.JitCompile, str]] = ..., gradient_accumulation_steps: _Optional[int] = ..., class_weights: _Optional[_Mapping[int, float]] = ..., checkpoint: _Optional[_Union[CheckpointSpec, _Mapping]] = ..., early_stopping: _Optional[_Union[EarlyStopping, _Mapping]] = ..., synchronized_batch_normalization: bool = ..., step_timeout_seconds: _Optional[float] = ..., scalars_every_steps: _Optional[int] = ...) -> None: ...
 
 class ExportSpec(_message.Message):
     __slots__ = ("formats",)
@@ -308,10 +315,42 @@ class ResourceSpec(_message.Message):
     def __init__(self, gpus: _Optional[int] = ..., cpu_replicas: _Optional[int] = ...) -> None: ...
 
 class RetrySpec(_message.Message):
-    __slots__ = ("max_attempts",)
+    __slots__ = ("max_attempts", "backoff", "retry_on")
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    BACKOFF_FIELD_NUMBER: _ClassVar[int]
+    RETRY_ON_FIELD_NUMBER: _ClassVar[int]
     max_attempts: int
-    def __init__(self, max_attempts: _Optional[int] = ...) -> None: ...
+    backoff: RetryBackoff
+    retry_on: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, max_attempts: _Optional[int] = ..., backoff: _Optional[_Union[RetryBackoff, _Mapping]] = ..., retry_on: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RetryBackoff(_message.Message):
+    __slots__ = ("initial_duration", "max_duration")
+    INITIAL_DURATION_FIELD_NUMBER: _ClassVar[int]
+    MAX_DURATION_FIELD_NUMBER: _ClassVar[int]
+    initial_duration: _duration_pb2.Duration
+    max_duration: _duration_pb2.Duration
+    def __init__(self, initial_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., max_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class SchedulingSpec(_message.Message):
+    __slots__ = ("preemptible", "max_run_duration", "max_queue_duration")
+    PREEMPTIBLE_FIELD_NUMBER: _ClassVar[int]
+    MAX_RUN_DURATION_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUEUE_DURATION_FIELD_NUMBER: _ClassVar[int]
+    preemptible: bool
+    max_run_duration: _duration_pb2.Duration
+    max_queue_duration: _duration_pb2.Duration
+    def __init__(self, preemptible: bool = ..., max_run_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., max_queue_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class RetentionSpec(_message.Message):
+    __slots__ = ("ttl_duration", "keep_last", "keep_best")
+    TTL_DURATION_FIELD_NUMBER: _ClassVar[int]
+    KEEP_LAST_FIELD_NUMBER: _ClassVar[int]
+    KEEP_BEST_FIELD_NUMBER: _ClassVar[int]
+    ttl_duration: _duration_pb2.Duration
+    keep_last: int
+    keep_best: int
+    def __init__(self, ttl_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., keep_last: _Optional[int] = ..., keep_best: _Optional[int] = ...) -> None: ...
 
 class ResolvedSpec(_message.Message):
     __slots__ = ("spec", "variables", "data", "device_kind", "replicas", "steps_per_epoch", "steps_per_loop", "intra_op_threads", "inter_op_threads", "synchronized_layers", "versions", "jit_compiled", "replica_dependent_layers", "initial_weights")

@@ -13,7 +13,7 @@ class GetAssignmentRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("job", "job_uid", "attempt", "spec", "resolved_spec", "attempt_directory", "data_roots", "dataset_directories", "device_kind", "replicas", "checkpoints", "initial_weights", "user_code_allowed")
+    __slots__ = ("job", "job_uid", "attempt", "spec", "resolved_spec", "attempt_directory", "data_roots", "dataset_directories", "device_kind", "replicas", "checkpoints", "initial_weights", "user_code_allowed", "retry_checkpoint", "new_learning_rates")
     JOB_FIELD_NUMBER: _ClassVar[int]
     JOB_UID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,8 @@ class Assignment(_message.Message):
     CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     USER_CODE_ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    RETRY_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    NEW_LEARNING_RATES_FIELD_NUMBER: _ClassVar[int]
     job: str
     job_uid: str
     attempt: int
@@ -40,10 +42,12 @@ class Assignment(_message.Message):
     checkpoints: _containers.RepeatedCompositeFieldContainer[Checkpoint]
     initial_weights: Checkpoint
     user_code_allowed: bool
-    def __init__(self, job: _Optional[str] = ..., job_uid: _Optional[str] = ..., attempt: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.JobSpec, _Mapping]] = ..., resolved_spec: _Optional[_Union[_spec_pb2.ResolvedSpec, _Mapping]] = ..., attempt_directory: _Optional[str] = ..., data_roots: _Optional[_Iterable[str]] = ..., dataset_directories: _Optional[_Iterable[str]] = ..., device_kind: _Optional[_Union[_spec_pb2.ResolvedSpec.DeviceKind, str]] = ..., replicas: _Optional[int] = ..., checkpoints: _Optional[_Iterable[_Union[Checkpoint, _Mapping]]] = ..., initial_weights: _Optional[_Union[Checkpoint, _Mapping]] = ..., user_code_allowed: bool = ...) -> None: ...
+    retry_checkpoint: Checkpoint
+    new_learning_rates: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, job: _Optional[str] = ..., job_uid: _Optional[str] = ..., attempt: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.JobSpec, _Mapping]] = ..., resolved_spec: _Optional[_Union[_spec_pb2.ResolvedSpec, _Mapping]] = ..., attempt_directory: _Optional[str] = ..., data_roots: _Optional[_Iterable[str]] = ..., dataset_directories: _Optional[_Iterable[str]] = ..., device_kind: _Optional[_Union[_spec_pb2.ResolvedSpec.DeviceKind, str]] = ..., replicas: _Optional[int] = ..., checkpoints: _Optional[_Iterable[_Union[Checkpoint, _Mapping]]] = ..., initial_weights: _Optional[_Union[Checkpoint, _Mapping]] = ..., user_code_allowed: bool = ..., retry_checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., new_learning_rates: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
-    __slots__ = ("path", "attempt", "global_step", "epoch", "size_bytes", "sha256", "best", "final", "job")
+    __slots__ = ("path", "attempt", "global_step", "epoch", "size_bytes", "sha256", "best", "final", "job", "job_uid")
     PATH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     GLOBAL_STEP_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +57,7 @@ class Checkpoint(_message.Message):
     BEST_FIELD_NUMBER: _ClassVar[int]
     FINAL_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
+    JOB_UID_FIELD_NUMBER: _ClassVar[int]
     path: str
     attempt: int
     global_step: int
@@ -62,7 +67,8 @@ class Checkpoint(_message.Message):
     best: bool
     final: bool
     job: str
-    def __init__(self, path: _Optional[str] = ..., attempt: _Optional[int] = ..., global_step: _Optional[int] = ..., epoch: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., best: bool = ..., final: bool = ..., job: _Optional[str] = ...) -> None: ...
+    job_uid: str
+    def __init__(self, path: _Optional[str] = ..., attempt: _Optional[int] = ..., global_step: _Optional[int] = ..., epoch: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., best: bool = ..., final: bool = ..., job: _Optional[str] = ..., job_uid: _Optional[str] = ...) -> None: ...
 
 class RecordCheckpointRequest(_message.Message):
     __slots__ = ("checkpoint", "save_seconds")
@@ -87,7 +93,7 @@ class RecordResolvedSpecResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ReportRequest(_message.Message):
-    __slots__ = ("beat", "progress", "events", "event_offset", "mean_step_seconds", "steps", "examples", "devices_released")
+    __slots__ = ("beat", "progress", "events", "event_offset", "mean_step_seconds", "steps", "examples", "devices_released", "points", "points_offset")
     BEAT_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +102,8 @@ class ReportRequest(_message.Message):
     STEPS_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     DEVICES_RELEASED_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    POINTS_OFFSET_FIELD_NUMBER: _ClassVar[int]
     beat: int
     progress: _job_pb2.Progress
     events: _containers.RepeatedCompositeFieldContainer[_job_pb2.Event]
@@ -104,7 +112,9 @@ class ReportRequest(_message.Message):
     steps: int
     examples: int
     devices_released: bool
-    def __init__(self, beat: _Optional[int] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_job_pb2.Event, _Mapping]]] = ..., event_offset: _Optional[int] = ..., mean_step_seconds: _Optional[float] = ..., steps: _Optional[int] = ..., examples: _Optional[int] = ..., devices_released: bool = ...) -> None: ...
+    points: _containers.RepeatedCompositeFieldContainer[_job_pb2.ScalarsPoint]
+    points_offset: int
+    def __init__(self, beat: _Optional[int] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_job_pb2.Event, _Mapping]]] = ..., event_offset: _Optional[int] = ..., mean_step_seconds: _Optional[float] = ..., steps: _Optional[int] = ..., examples: _Optional[int] = ..., devices_released: bool = ..., points: _Optional[_Iterable[_Union[_job_pb2.ScalarsPoint, _Mapping]]] = ..., points_offset: _Optional[int] = ...) -> None: ...
 
 class ReportResponse(_message.Message):
     __slots__ = ("directive",)

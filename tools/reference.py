@@ -74,6 +74,8 @@ def field_type(field: FieldDescriptor) -> str:
         name = ", ".join(code(value.name) for value in field.enum_type.values if value.number)
     elif field.message_type is not None and field.message_type.name == "Struct":
         name = "mapping"
+    elif field.message_type is not None and field.message_type.name == "Duration":
+        name = "duration, such as `90s`"
     elif field.message_type is not None:
         name = f"[{field.message_type.name}](#{field.message_type.name.lower()})"
     else:

@@ -12,14 +12,35 @@ Reason = job_pb2.Job.Reason
 AttemptState = job_pb2.Attempt.State
 
 NEXT_STATES: Final[Mapping[int, frozenset[int]]] = {
-    job_pb2.Job.QUEUED: frozenset({job_pb2.Job.STARTING, job_pb2.Job.CANCELLED}),
+    # FAILED: it waited too long for its first attempt.
+    job_pb2.Job.QUEUED: frozenset(
+        {job_pb2.Job.STARTING, job_pb2.Job.PAUSED, job_pb2.Job.CANCELLED, job_pb2.Job.FAILED}
+    ),
     # Back to QUEUED: the attempt ended for a cause that is retried.
     job_pb2.Job.STARTING: frozenset(
-        {job_pb2.Job.RUNNING, job_pb2.Job.QUEUED, job_pb2.Job.CANCELLING, job_pb2.Job.FAILED, job_pb2.Job.SUCCEEDED}
+        {
+            job_pb2.Job.RUNNING,
+            job_pb2.Job.QUEUED,
+            job_pb2.Job.PAUSING,
+            job_pb2.Job.CANCELLING,
+            job_pb2.Job.FAILED,
+            job_pb2.Job.SUCCEEDED,
+        }
     ),
     job_pb2.Job.RUNNING: frozenset(
-        {job_pb2.Job.QUEUED, job_pb2.Job.CANCELLING, job_pb2.Job.SUCCEEDED, job_pb2.Job.FAILED}
+        {
+            job_pb2.Job.QUEUED,
+            job_pb2.Job.PAUSING,
+            job_pb2.Job.CANCELLING,
+            job_pb2.Job.SUCCEEDED,
+            job_pb2.Job.FAILED,
+        }
     ),
+    # Not back to QUEUED: whatever ended the attempt, the job waits for its user.
+    job_pb2.Job.PAUSING: frozenset(
+        {job_pb2.Job.PAUSED, job_pb2.Job.CANCELLING, job_pb2.Job.SUCCEEDED, job_pb2.Job.FAILED}
+    ),
+    job_pb2.Job.PAUSED: frozenset({job_pb2.Job.QUEUED, job_pb2.Job.CANCELLED}),
     # A cancel always wins over the attempt's own end.
     job_pb2.Job.CANCELLING: frozenset({job_pb2.Job.CANCELLED}),
     job_pb2.Job.SUCCEEDED: frozenset(),
@@ -27,7 +48,7 @@ NEXT_STATES: Final[Mapping[int, frozenset[int]]] = {
     job_pb2.Job.CANCELLED: frozenset(),
 }
 TERMINAL_STATES: Final = frozenset(state for state, following in NEXT_STATES.items() if not following)
-LIVE_STATES: Final = frozenset({job_pb2.Job.STARTING, job_pb2.Job.RUNNING, job_pb2.Job.CANCELLING})
+LIVE_STATES: Final = frozenset({job_pb2.Job.STARTING, job_pb2.Job.RUNNING, job_pb2.Job.PAUSING, job_pb2.Job.CANCELLING})
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,12 @@ REASON_RULES: Final[Mapping[int, ReasonRule]] = {
     job_pb2.Job.CANCELLED_BY_USER: ReasonRule(retried=False, counted=False),
     job_pb2.Job.LOSS_NOT_FINITE: ReasonRule(retried=False, counted=True),
     job_pb2.Job.STEP_HUNG: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.USER_CODE_RAISED: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.DEADLINE_EXCEEDED: ReasonRule(retried=False, counted=True),
+    job_pb2.Job.QUEUE_DEADLINE_EXCEEDED: ReasonRule(retried=False, counted=False),
+    job_pb2.Job.PREEMPTED: ReasonRule(retried=True, counted=False),
+    job_pb2.Job.PAUSED_BY_USER: ReasonRule(retried=True, counted=False),
+    job_pb2.Job.TRAINER_SILENT: ReasonRule(retried=True, counted=True),
 }
 
 DEFAULT_PROJECT: Final = "default"

@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from gradloom.v1 import job_pb2
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest revision in `migrations/versions`."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,11 +76,24 @@ jobs = Table(
     # What the scheduler needs of the spec, so that a tick parses none.
     Column("gpus", Integer),
     Column("cpu_replicas", Integer),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("preemptible", Boolean, nullable=False, server_default=false()),
     Column("max_attempts", Integer, nullable=False),
     # Attempts started; those that ended and count; those that ended and do not, since the last one that advanced.
     Column("attempt_count", Integer, nullable=False),
     Column("counted_attempts", Integer, nullable=False),
     Column("uncounted_attempts", Integer, nullable=False),
+    # How long it waits before its next claim, from when a scheduler first sees it in the queue.
+    Column("backoff_seconds", Double),
+    # What is left of its limits, counted down by the scheduler while they apply, because wall clocks jump.
+    Column("queue_seconds_left", Double),
+    Column("run_seconds_left", Double),
+    Column("ttl_seconds_left", Double),
+    # Resource names; empty for a job that RetryJob did not make, or from scratch.
+    Column("retry_of", Text, nullable=False, server_default=text("''")),
+    Column("retry_checkpoint", Text, nullable=False, server_default=text("''")),
+    # Hidden from every read; its job_id is its uid. Goes when nothing of it is left.
+    Column("deleted", Boolean, nullable=False, server_default=false()),
     Column("create_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
     Column("queued_time", UtcTime, nullable=False),
@@ -89,6 +102,7 @@ jobs = Table(
     UniqueConstraint("project", "job_id", name="jobs_by_name"),
     Index("jobs_by_project", "project", "sequence"),
     Index("jobs_by_state", "state", "sequence"),
+    Index("jobs_by_queue", "state", "priority", "sequence"),
     sqlite_autoincrement=True,
 )
 
@@ -127,6 +141,12 @@ attempts = Table(
     # FinishAttemptRequest; the first that came.
     Column("finish", LargeBinary),
     # Whether it put a checkpoint on record that goes beyond those of every earlier attempt.
+    Column("reported_points", BigInteger, nullable=False, server_default=text("0")),
+    # The checkpoint that it was told to go on from, as its job's attempt and path, `1/checkpoints/x.ckpt`.
+    Column("checkpoint_in", Text),
+    # Of its log, once it has ended.
+    Column("log_size_bytes", BigInteger),
+    Column("log_dropped_bytes", BigInteger),
     Column("advanced", Boolean, nullable=False, server_default=false()),
     # Whether the files of ended attempts that are on no record were removed after its end.
     Column("swept", Boolean, nullable=False, server_default=false()),
@@ -210,6 +230,32 @@ initial_weights = Table(
     Index("initial_weights_by_source", "source_uid"),
 )
 
+retry_sources = Table(
+    "retry_sources",
+    metadata,
+    Column("job_uid", Text, ForeignKey("jobs.uid"), primary_key=True),
+    # The checkpoint of another job that this one goes on from; as in initial_weights.
+    Column("source_uid", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Index("retry_sources_by_source", "source_uid"),
+)
+
+scalars = Table(
+    "scalars",
+    metadata,
+    Column("job_uid", Text, ForeignKey("jobs.uid"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("time", UtcTime, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("global_step", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("epoch_end", Boolean, nullable=False),
+    # As in events.
+    Column("scalars", Text, nullable=False),
+    UniqueConstraint("job_uid", "global_step", "epoch_end", name="scalars_by_step"),
+)
+
 requests = Table(
     "requests",
     metadata,
@@ -217,7 +263,8 @@ requests = Table(
     Column("method", Text, nullable=False),
     # Of the request's body.
     Column("digest", Text, nullable=False),
-    Column("job_uid", Text, ForeignKey("jobs.uid"), nullable=False),
+    # May be gone: the repeat of a DeleteJob finds its first result.
+    Column("job_uid", Text, nullable=False),
     # The Job that was returned, without spec and resolved_spec.
     Column("response", LargeBinary, nullable=False),
     Column("time", UtcTime, nullable=False),

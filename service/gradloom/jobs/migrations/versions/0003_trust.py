@@ -1,0 +1,99 @@
+"""Priorities, limits, retries, deletion, and scalars by step.
+
+Frozen: nothing of the package is imported here, so that this revision stays what it was.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def _columns_of_jobs() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("priority", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("preemptible", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("backoff_seconds", sa.Double()),
+        sa.Column("queue_seconds_left", sa.Double()),
+        sa.Column("run_seconds_left", sa.Double()),
+        sa.Column("ttl_seconds_left", sa.Double()),
+        sa.Column("retry_of", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("retry_checkpoint", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("deleted", sa.Boolean(), server_default=sa.false(), nullable=False),
+    ]
+
+
+def _columns_of_attempts() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("reported_points", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("checkpoint_in", sa.Text()),
+        sa.Column("log_size_bytes", sa.BigInteger()),
+        sa.Column("log_dropped_bytes", sa.BigInteger()),
+    ]
+
+
+def upgrade() -> None:
+    for column in _columns_of_jobs():
+        op.add_column("jobs", column)
+    for column in _columns_of_attempts():
+        op.add_column("attempts", column)
+    op.create_index("jobs_by_queue", "jobs", ["state", "priority", "sequence"], unique=False)
+    op.create_table(
+        "retry_sources",
+        sa.Column("job_uid", sa.Text(), nullable=False),
+        sa.Column("source_uid", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["job_uid"], ["jobs.uid"]),
+        sa.PrimaryKeyConstraint("job_uid"),
+    )
+    op.create_index("retry_sources_by_source", "retry_sources", ["source_uid"], unique=False)
+    op.create_table(
+        "scalars",
+        sa.Column("job_uid", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("global_step", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("epoch_end", sa.Boolean(), nullable=False),
+        sa.Column("scalars", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["job_uid"], ["jobs.uid"]),
+        sa.PrimaryKeyConstraint("job_uid", "number"),
+        sa.UniqueConstraint("job_uid", "global_step", "epoch_end", name="scalars_by_step"),
+    )
+    _replace_requests(())
+
+
+def downgrade() -> None:
+    _replace_requests((sa.ForeignKeyConstraint(["job_uid"], ["jobs.uid"]),))
+    for table in ("scalars", "retry_sources"):
+        op.drop_table(table)
+    op.drop_index("jobs_by_queue", "jobs")
+    for column in reversed(_columns_of_attempts()):
+        op.drop_column("attempts", column.name)
+    for column in reversed(_columns_of_jobs()):
+        op.drop_column("jobs", column.name)
+
+
+def _replace_requests(constraints: tuple[sa.ForeignKeyConstraint, ...]) -> None:
+    """Makes the table anew, for SQLite changes no constraint of one that is there."""
+    op.drop_index("requests_by_time", "requests")
+    op.rename_table("requests", "requests_before")
+    op.create_table(
+        "requests",
+        sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("job_uid", sa.Text(), nullable=False),
+        sa.Column("response", sa.LargeBinary(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        *constraints,
+        sa.PrimaryKeyConstraint("request_id"),
+    )
+    op.execute("INSERT INTO requests SELECT request_id, method, digest, job_uid, response, time FROM requests_before")
+    op.drop_table("requests_before")
+    op.create_index("requests_by_time", "requests", ["time"], unique=False)

@@ -1,41 +1,24 @@
 """The SDK: one typed method per call of the service, with the retries and the errors that a caller wants."""
 
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-import grpc
-
+from gradloom.client.connection import Connection
 from gradloom.client.downloads import holds, targets, write_whole
-from gradloom.client.names import DEFAULT_PROJECT, full_job_name, is_local, server_address
-from gradloom.client.reconnect import UNREACHED_SECONDS, Patience, resumed_stream
-from gradloom.client.status import domain_error
+from gradloom.client.names import DEFAULT_PROJECT, full_job_name, server_address
 from gradloom.client.submission import job_from_parts, with_user_code
 from gradloom.errors import FieldFault, GradloomError, InvalidRequestError, ServerUnavailableError
-from gradloom.v1 import job_pb2, service_pb2, service_pb2_grpc
+from gradloom.v1 import job_pb2, service_pb2
 
 TERMINAL_STATES: Final = frozenset({job_pb2.Job.SUCCEEDED, job_pb2.Job.FAILED, job_pb2.Job.CANCELLED})
 RECONNECT_SECONDS: Final = 120.0
 CALL_SECONDS: Final = 30.0
 VALIDATION_SECONDS: Final = 180.0
 """A validation waits its turn behind others, and imports TensorFlow."""
-_PAGE_SIZE: Final = 200
-
-_CHANNEL_OPTIONS: Final = (
-    # A job with a long spec and its resolved one; the server's own limit of a spec is 1 MiB.
-    ("grpc.max_receive_message_length", 64 << 20),
-    # A dead network is noticed in about a minute, also while a stream is silent.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    # gRPC's own waits grow to two minutes: a restarted server would stay unseen for as long.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-)
 
 JobReference = str | job_pb2.Job
 
@@ -78,12 +61,8 @@ class Client:
         self.server = server_address(server)
         self.project = project
         self._timeout = timeout
-        self._reconnect_seconds = reconnect_seconds
-        self._on_reconnect = on_reconnect
-        self._answered = False
-        options = (*_CHANNEL_OPTIONS, *((("grpc.enable_http_proxy", 0),) if is_local(self.server) else ()))
-        self._channel = grpc.insecure_channel(self.server, options=options)
-        self._stub: Any = service_pb2_grpc.TrainingServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._connection = Connection(self.server, timeout, reconnect_seconds, on_reconnect)
+        self._stub = self._connection.stub
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +74,7 @@ class Client:
 
     def close(self) -> None:
         """Ends the connection and every stream over it."""
-        self._channel.close()
+        self._connection.close()
 
     def submit(
         self,
@@ -142,16 +121,18 @@ class Client:
             validate_only=validate_only,
         )
         timeout = max(self._timeout, VALIDATION_SECONDS) if validate_only else self._timeout
-        return self._call(self._stub.CreateJob, request, timeout)  # type: ignore[no-any-return]
+        return self._connection.call(self._stub.CreateJob, request, timeout)  # type: ignore[no-any-return]
 
     def get(self, job: JobReference) -> job_pb2.Job:
         """The job with its spec and resolved spec."""
-        return self._call(self._stub.GetJob, service_pb2.GetJobRequest(name=self._name(job)))  # type: ignore[no-any-return]
+        return self._connection.call(self._stub.GetJob, service_pb2.GetJobRequest(name=self._name(job)))  # type: ignore[no-any-return]
 
     def list(self, *, full: bool = False) -> Iterator[job_pb2.Job]:
         """The project's jobs, newest first, page by page as they are consumed; with their specs if `full`."""
         view = service_pb2.JobView.FULL if full else service_pb2.JobView.BASIC
-        return self._pages(self._stub.ListJobs, service_pb2.ListJobsRequest(parent=self._parent, view=view), "jobs")
+        return self._connection.pages(
+            self._stub.ListJobs, service_pb2.ListJobsRequest(parent=self._parent, view=view), "jobs"
+        )
 
     def cancel(self, job: JobReference, *, request_id: str | None = None) -> job_pb2.Job:
         """Asks for the job's end; it is CANCELLING until its processes are gone.
@@ -159,7 +140,7 @@ class Client:
         Raises WrongStateError on a job that has succeeded or failed.
         """
         request = service_pb2.CancelJobRequest(name=self._name(job), request_id=request_id or str(uuid.uuid4()))
-        return self._call(self._stub.CancelJob, request)  # type: ignore[no-any-return]
+        return self._connection.call(self._stub.CancelJob, request)  # type: ignore[no-any-return]
 
     def watch(
         self, job: JobReference, *, cursor: str | None = None, timeout: float | None = None
@@ -173,7 +154,7 @@ class Client:
         """
         request = service_pb2.WatchJobRequest(name=self._name(job), cursor=cursor)
         last_event, last_state = 0, job_pb2.Job.STATE_UNSPECIFIED
-        for message in self._resumed(self._stub.WatchJob, request, timeout):
+        for message in self._connection.stream(self._stub.WatchJob, request, timeout):
             request.cursor = message.cursor or request.cursor
             if message.HasField("event"):
                 if message.event.number <= last_event:
@@ -204,19 +185,19 @@ class Client:
     ) -> Iterator[service_pb2.StreamLogsResponse]:
         """As `logs`, in the wire's own messages."""
         request = service_pb2.StreamLogsRequest(name=self._name(job), attempt=attempt, follow=follow)
-        for message in self._resumed(self._stub.StreamLogs, request, None):
+        for message in self._connection.stream(self._stub.StreamLogs, request):
             request.cursor = message.cursor or request.cursor
             yield message
 
     def attempts(self, job: JobReference) -> Iterator[job_pb2.Attempt]:
         """The job's attempts, oldest first."""
         request = service_pb2.ListAttemptsRequest(parent=self._name(job))
-        return self._pages(self._stub.ListAttempts, request, "attempts")
+        return self._connection.pages(self._stub.ListAttempts, request, "attempts")
 
     def artifacts(self, job: JobReference) -> Iterator[job_pb2.Artifact]:
         """The files that the job left, by attempt and path."""
         request = service_pb2.ListArtifactsRequest(parent=self._name(job))
-        return self._pages(self._stub.ListArtifacts, request, "artifacts")
+        return self._connection.pages(self._stub.ListArtifacts, request, "artifacts")
 
     def download(
         self,
@@ -266,7 +247,7 @@ class Client:
         """What a spec may name: all of it, or one type, or one kind such as `LAYER`."""
         wanted = enum_number(service_pb2.ComponentInfo.Kind, kind, "kind") if kind else 0
         request = service_pb2.ListComponentsRequest(kind=wanted, type=type)  # type: ignore[arg-type]
-        return self._pages(self._stub.ListComponents, request, "components")
+        return self._connection.pages(self._stub.ListComponents, request, "components")
 
     @property
     def _parent(self) -> str:
@@ -277,56 +258,9 @@ class Client:
 
     def _chunks(self, artifact: job_pb2.Artifact) -> Iterator[bytes]:
         request = service_pb2.DownloadArtifactRequest(name=artifact.name, offset_bytes=0)
-        for message in self._resumed(self._stub.DownloadArtifact, request, None):
+        for message in self._connection.stream(self._stub.DownloadArtifact, request):
             request.offset_bytes += len(message.chunk)
             yield message.chunk
-
-    def _pages(self, method: Any, request: Any, field: str) -> Iterator[Any]:
-        request.page_size = _PAGE_SIZE
-        while True:
-            response = self._call(method, request)
-            yield from getattr(response, field)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
-
-    def _call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
-        patience = Patience(UNREACHED_SECONDS)
-        while True:
-            try:
-                response = method(request, timeout=timeout or self._timeout)
-            except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or not patience.wait():
-                    raise domain_error(error, self.server) from error
-            else:
-                self._answered = True
-                return response
-
-    def _resumed(self, method: Any, request: Any, timeout: float | None) -> Iterator[Any]:
-        """The messages of a server stream.
-
-        The caller moves the cursor in `request` before it takes the next message.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        patience = Patience(self._reconnect_seconds if self._answered else UNREACHED_SECONDS)
-
-        def lost(error: grpc.RpcError) -> None:
-            if self._answered and self._on_reconnect:
-                self._on_reconnect(domain_error(error, self.server))
-
-        try:
-            for message in resumed_stream(
-                lambda: method(request, timeout=deadline and max(0.0, deadline - time.monotonic())),
-                patience,
-                self._reconnect_seconds,
-                lost,
-            ):
-                self._answered = True
-                yield message
-        except grpc.RpcError as error:
-            if timeout is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise TimeoutError(f"still going on after {timeout:g} s") from error
-            raise domain_error(error, self.server) from error
 
 
 def enum_number(enum: Any, name: str, field: str) -> int:

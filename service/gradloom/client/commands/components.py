@@ -27,12 +27,12 @@ def components(server: str | None, output: str, type: str | None, kind: str | No
     if output == "json":
         print_json_list("components", found)
         return
-    from gradloom.client import show
+    from gradloom.client.component_lines import component_lines, component_table
 
     if not type:
-        print_lines(show.component_table(found))
+        print_lines(component_table(found))
     for component in found if type else ():
-        print_lines(show.component_lines(component))
+        print_lines(component_lines(component))
 
 
 def _refuse_unknown_type(client: "Client", type: str) -> None:

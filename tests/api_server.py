@@ -1,7 +1,7 @@
 """The API in this process, over a real store and real gRPC; without a scheduler: the test claims and ends attempts."""
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -172,9 +172,17 @@ class Refusal:
     @property
     def fields(self) -> list[str]:
         """The fields of BadRequest."""
+        return [violation.field for violation in self._violations()]
+
+    def violation(self, field: str) -> str:
+        """What BadRequest says of a field."""
+        (description,) = [violation.description for violation in self._violations() if violation.field == field]
+        return description
+
+    def _violations(self) -> Iterable[error_details_pb2.BadRequest.FieldViolation]:
         bad_request = error_details_pb2.BadRequest()
         assert self.details["BadRequest"].Unpack(bad_request)
-        return [violation.field for violation in bad_request.field_violations]
+        return bad_request.field_violations
 
 
 async def refusal(call: Any) -> Refusal:

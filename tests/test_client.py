@@ -111,6 +111,7 @@ FAULTS = (
 ERRORS = {
     InvalidRequestError: InvalidRequestError(FAULTS),
     errors.WrongStateError: errors.WrongStateError(NAME, "the job has ended"),
+    errors.EtagMismatchError: errors.EtagMismatchError(NAME, "the job has changed"),
     errors.LimitExceededError: errors.LimitExceededError("too many", "validations", 7.5),
 }
 

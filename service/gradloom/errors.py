@@ -60,6 +60,16 @@ class WrongStateError(GradloomError):
         super().__init__(message)
 
 
+class EtagMismatchError(GradloomError):
+    """The resource has changed since the caller read it; `subject` is its name."""
+
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self, subject: str, message: str):
+        self.subject = subject
+        super().__init__(message)
+
+
 class AttemptSupersededError(GradloomError):
     """The attempt is no longer its job's live one; it must stop and change nothing."""
 

@@ -4,13 +4,13 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
-from gradloom.api.convert import digest_of, project_of, request_id_of
+from gradloom.api.convert import collected, digest_of, project_of, request_id_of
 from gradloom.api.syntax import syntax_faults
 from gradloom.api.validator import Validation
 from gradloom.catalogue import Catalogue
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault
 from gradloom.faults import Faults, shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
 from gradloom.jobs.records import StoredCheckpoint
@@ -19,7 +19,6 @@ from gradloom.spec.user_code import FIELD as USER_CODE_FIELD
 from gradloom.v1 import job_pb2, service_pb2, spec_pb2
 
 SEEDS: Final = 1 << 31
-T = TypeVar("T")
 
 _SUFFIX_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 
@@ -55,17 +54,20 @@ class Creation:
     def check(self, request: service_pb2.CreateJobRequest) -> NewJob:
         """Gives the job with every default and its seed; raises InvalidRequestError with every fault at once."""
         faults = Faults()
-        project = _collected(faults, lambda: project_of(request.parent)) or DEFAULT_PROJECT
-        request_id = _collected(faults, lambda: request_id_of(request))
+        project = collected(faults, lambda: project_of(request.parent)) or DEFAULT_PROJECT
+        request_id = collected(faults, lambda: request_id_of(request))
         if request.job_id and not ID_PATTERN.fullmatch(request.job_id):
             faults.add("job_id", f"{ID_RULE}; got {shown(request.job_id)}")
         faults.extend(self._job_faults(request))
         if source := request.job.spec.model.initial_weights.job:
-            _collected(faults, lambda: self._find_initial_weights(source, project))
+            collected(faults, lambda: self._find_initial_weights(source, project))
         faults.raise_any()
         spec = with_defaults(request.job.spec, seed=_drawn_seed())
         job = job_pb2.Job(
-            display_name=request.job.display_name or spec.model.name, labels=request.job.labels, spec=spec
+            display_name=request.job.display_name or spec.model.name,
+            labels=request.job.labels,
+            priority=request.job.priority,
+            spec=spec,
         )
         name = JobName(project, request.job_id or _generated_id(spec.model.name))
         return NewJob(name, job, request_id, digest_of(request))
@@ -98,15 +100,6 @@ class Creation:
         if source and not any(fault.field.startswith(USER_CODE_FIELD) for fault in faults):
             faults.extend(syntax_faults(source))
         return faults
-
-
-def _collected(faults: Faults, parse: Callable[[], T]) -> T | None:
-    """What `parse` gives; None with its faults noted."""
-    try:
-        return parse()
-    except InvalidRequestError as error:
-        faults.extend(error.faults)
-        return None
 
 
 def _drawn_seed() -> int:

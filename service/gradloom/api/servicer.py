@@ -11,6 +11,7 @@ from gradloom.api.creation import Creation, NewJob
 from gradloom.api.downloads import download_artifact
 from gradloom.api.logs import stream_logs
 from gradloom.api.offload import Offload
+from gradloom.api.updates import checked_update
 from gradloom.api.validator import Validator
 from gradloom.api.watch import watch_job
 from gradloom.catalogue import Catalogue
@@ -78,6 +79,10 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
     async def CancelJob(self, request: service_pb2.CancelJobRequest, context: Any) -> job_pb2.Job:
         """Ends a job."""
         return await self._offload.write(self._cancelled, request)
+
+    async def UpdateJob(self, request: service_pb2.UpdateJobRequest, context: Any) -> job_pb2.Job:
+        """Changes what people say of a job."""
+        return await self._offload.write(self._updated, request)
 
     async def ListAttempts(
         self, request: service_pb2.ListAttemptsRequest, context: Any
@@ -160,6 +165,12 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
             # It waited, so that no attempt's end will be counted.
             self._instruments.job_finished(name, job.state, job.state_reason)
         return job
+
+    def _updated(self, request: service_pb2.UpdateJobRequest) -> job_pb2.Job:
+        update = checked_update(request)
+        return self._store.update_job(
+            update.name, update.wanted, update.paths, update.request_id, update.request_digest, self._clock()
+        )
 
     def _page_of_jobs(self, request: service_pb2.ListJobsRequest) -> service_pb2.ListJobsResponse:
         """A page; a smaller one than asked for when the jobs are too large together."""

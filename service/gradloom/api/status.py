@@ -26,6 +26,7 @@ STATUS_CODES: Final[Mapping[type[errors.GradloomError], grpc.StatusCode]] = {
     errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     errors.WrongStateError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.EtagMismatchError: grpc.StatusCode.ABORTED,
     errors.AttemptSupersededError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
     errors.LimitExceededError: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -60,9 +61,11 @@ def _details(error: errors.GradloomError) -> list[Any]:
     match error:
         case errors.InvalidRequestError():
             return _fault_details(error)
-        case errors.WrongStateError():
+        case errors.WrongStateError() | errors.EtagMismatchError():
             violation = error_details_pb2.PreconditionFailure.Violation(
-                type="STATE", subject=_clean(error.subject), description=_clean(str(error))
+                type="STATE" if isinstance(error, errors.WrongStateError) else "ETAG",
+                subject=_clean(error.subject),
+                description=_clean(str(error)),
             )
             return [_error_info(error.reason), error_details_pb2.PreconditionFailure(violations=[violation])]
         case errors.LimitExceededError():

@@ -11,6 +11,7 @@ from gradloom.errors import (
     AlreadyExistsError,
     CursorExpiredError,
     DataLossError,
+    EtagMismatchError,
     FieldFault,
     GradloomError,
     InvalidRequestError,
@@ -29,6 +30,7 @@ _CLASS_OF_CODE: Final[dict[grpc.StatusCode, type[GradloomError]]] = {
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
     grpc.StatusCode.FAILED_PRECONDITION: WrongStateError,
+    grpc.StatusCode.ABORTED: EtagMismatchError,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.UNAUTHENTICATED: PermissionDeniedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: LimitExceededError,
@@ -47,8 +49,8 @@ def domain_error(error: grpc.RpcError, server: str) -> GradloomError:
     kind = _class_of_reason(details) or _CLASS_OF_CODE.get(code, ServerFaultError)
     if kind is InvalidRequestError:
         return InvalidRequestError(_faults(details) or [FieldFault("request", text)])
-    if kind is WrongStateError:
-        return WrongStateError(_subject(details), text)
+    if kind is WrongStateError or kind is EtagMismatchError:
+        return kind(_subject(details), text)
     if kind is LimitExceededError:
         return LimitExceededError(text, _subject(details), _retry_after_seconds(details))
     if kind is ServerUnavailableError:

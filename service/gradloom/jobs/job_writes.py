@@ -1,30 +1,31 @@
-"""What users change: jobs are created and cancelled, each at most once a request."""
+"""What users change: jobs are created, cancelled and edited, each at most once a request."""
 
 import json
 import uuid
-from datetime import datetime, timedelta
-from typing import Final
+from collections.abc import Collection
+from datetime import datetime
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from gradloom.errors import AlreadyExistsError, FieldFault, InvalidRequestError, WrongStateError
+from gradloom.errors import AlreadyExistsError, WrongStateError
+from gradloom.faults import Faults
 from gradloom.job import DEFAULT_MAX_ATTEMPTS, JobName, state_name
 from gradloom.jobs.checkpoints import choose_initial_weights
 from gradloom.jobs.database import Database
+from gradloom.jobs.editing import notice_of, put, refuse_another_spec
 from gradloom.jobs.events import Hub
-from gradloom.jobs.messages import job_message
-from gradloom.jobs.queries import FULL, JOBS, JOBS_WITH_SPECS, job_in_view, uid_of
-from gradloom.jobs.schema import events, jobs, requests, specs
-from gradloom.jobs.transitions import move_job
+from gradloom.jobs.queries import uid_of, whole_job
+from gradloom.jobs.requests import once, refuse_stale
+from gradloom.jobs.schema import events, jobs, specs
+from gradloom.jobs.transitions import add_events, move_job
+from gradloom.spec.details import check_details
 from gradloom.v1 import job_pb2
-
-REQUEST_RETENTION: Final = timedelta(hours=24)
-"""For how long at least a repeated request returns the first result."""
 
 
 class JobWrites:
-    """The users' half of the store's writes."""
+    """The users' half of the store's writes; each is done once a request id, see `gradloom.jobs.requests.once`."""
 
     _database: Database
     hub: Hub
@@ -34,50 +35,83 @@ class JobWrites:
     ) -> job_pb2.Job:
         """Stores a new QUEUED job under a new uid; durable when it returns.
 
-        Takes display_name, labels and spec from `job`. The same request_id returns what the first call returned; with
-        another digest: InvalidRequestError on `request_id`. A taken name: AlreadyExistsError. Initial weights that are
-        not there: InvalidRequestError on `spec.model.initial_weights.job`.
+        Takes display_name, labels, priority and spec from `job`. A taken name: AlreadyExistsError. Initial weights that
+        are not there: InvalidRequestError on `spec.model.initial_weights.job`.
         """
-        uid = str(uuid.uuid4())
         try:
             with self._database.write() as connection:
-                first = _first_result(connection, request_id, "CreateJob", request_digest)
-                if first is not None:
-                    first.spec.MergeFromString(_spec(connection, first.uid))
-                    return first
-                _insert_job(connection, uid, name, job, now)
-                created = _job(connection, uid)
-                _remember(connection, request_id, "CreateJob", request_digest, created, now)
+                act = partial(_create, connection, name, job, now)
+                created = once(connection, request_id, "CreateJob", request_digest, now, act)
         except exc.IntegrityError as error:
             raise AlreadyExistsError(f"there is a job {name} already") from error
-        self.hub.publish(uid)
-        created.spec.CopyFrom(job.spec)
+        self.hub.publish(created.uid)
         return created
 
     def cancel_job(self, name: JobName, request_id: str | None, request_digest: str, now: datetime) -> job_pb2.Job:
         """QUEUED becomes CANCELLED, STARTING and RUNNING become CANCELLING; CANCELLING and CANCELLED stay as they are.
 
-        Returns the whole job. Raises NotFoundError, WrongStateError for SUCCEEDED and FAILED, InvalidRequestError as
-        create_job does.
+        Returns the whole job. Raises NotFoundError, and WrongStateError for SUCCEEDED and FAILED.
         """
         with self._database.write() as connection:
-            first = _first_result(connection, request_id, "CancelJob", request_digest)
-            if first is None:
-                uid = uid_of(connection, name)
-                _cancel(connection, uid, now)
-                first = _job(connection, uid)
-                if first.state not in (job_pb2.Job.CANCELLING, job_pb2.Job.CANCELLED):
-                    raise WrongStateError(
-                        str(name), f"{name} is {state_name(first.state)}; a job that has ended stays as it is"
-                    )
-                _remember(connection, request_id, "CancelJob", request_digest, first, now)
-            whole = job_in_view(connection.execute(JOBS_WITH_SPECS.where(jobs.c.uid == first.uid)).one(), FULL)
-        self.hub.publish(first.uid)
-        # Nothing resolves a spec after a cancel, so these are what they were at the first request.
-        first.spec.CopyFrom(whole.spec)
-        if whole.HasField("resolved_spec"):
-            first.resolved_spec.CopyFrom(whole.resolved_spec)
-        return first
+            act = partial(_cancel, connection, name, now)
+            cancelled = once(connection, request_id, "CancelJob", request_digest, now, act)
+        self.hub.publish(cancelled.uid)
+        return cancelled
+
+    def update_job(
+        self,
+        name: JobName,
+        wanted: job_pb2.Job,
+        paths: Collection[str],
+        request_id: str | None,
+        request_digest: str,
+        now: datetime,
+    ) -> job_pb2.Job:
+        """Takes what the paths of `gradloom.jobs.editing` say from `wanted`; its etag, if any, must be the job's.
+
+        Returns the whole job; an event tells what changed, and nothing happens when nothing does. Raises NotFoundError,
+        EtagMismatchError, InvalidRequestError for what the job then must not be.
+        """
+        with self._database.write() as connection:
+            act = partial(_update, connection, name, wanted, paths, now)
+            updated = once(connection, request_id, "UpdateJob", request_digest, now, act)
+        self.hub.publish(updated.uid)
+        return updated
+
+
+def _create(connection: sa.Connection, name: JobName, job: job_pb2.Job, now: datetime) -> job_pb2.Job:
+    uid = str(uuid.uuid4())
+    _insert_job(connection, uid, name, job, now)
+    return whole_job(connection, uid)
+
+
+def _cancel(connection: sa.Connection, name: JobName, now: datetime) -> job_pb2.Job:
+    uid = uid_of(connection, name)
+    cancel(connection, uid, now)
+    job = whole_job(connection, uid)
+    if job.state not in (job_pb2.Job.CANCELLING, job_pb2.Job.CANCELLED):
+        told = f"{name} is {state_name(job.state)}; a job that has ended stays as it is"
+        raise WrongStateError(str(name), told)
+    return job
+
+
+def _update(
+    connection: sa.Connection, name: JobName, wanted: job_pb2.Job, paths: Collection[str], now: datetime
+) -> job_pb2.Job:
+    uid = uid_of(connection, name)
+    before, after = whole_job(connection, uid), whole_job(connection, uid)
+    refuse_stale(before, wanted.etag)
+    put(after, wanted, paths)
+    faults = Faults()
+    refuse_another_spec(before, wanted, paths, faults)
+    check_details(after, faults)
+    faults.raise_any()
+    if not (message := notice_of(before, after)):
+        return before
+    details = {"display_name": after.display_name, "labels": _labels(after), "priority": after.priority}
+    connection.execute(jobs.update().where(jobs.c.uid == uid).values(**details))
+    add_events(connection, uid, 0, [job_pb2.Event(kind=job_pb2.Event.NOTICE, message=message)], now)
+    return whole_job(connection, uid)
 
 
 def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2.Job, now: datetime) -> None:
@@ -90,7 +124,8 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
             "project": name.project,
             "job_id": name.job_id,
             "display_name": job.display_name,
-            "labels": json.dumps(dict(job.labels), sort_keys=True),
+            "labels": _labels(job),
+            "priority": job.priority,
             "state": job_pb2.Job.QUEUED,
             "state_reason": job_pb2.Job.REASON_UNSPECIFIED,
             "state_message": "",
@@ -122,7 +157,7 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
     )
 
 
-def _cancel(connection: sa.Connection, uid: str, now: datetime) -> None:
+def cancel(connection: sa.Connection, uid: str, now: datetime) -> None:
     """Tries both ways out; neither opens for a job that is being cancelled or has ended."""
     reason, message = job_pb2.Job.CANCELLED_BY_USER, "a user cancelled the job"
     for came_from, to in (
@@ -133,43 +168,5 @@ def _cancel(connection: sa.Connection, uid: str, now: datetime) -> None:
             return
 
 
-def _job(connection: sa.Connection, uid: str) -> job_pb2.Job:
-    return job_message(connection.execute(JOBS.where(jobs.c.uid == uid)).one())
-
-
-def _spec(connection: sa.Connection, uid: str) -> bytes:
-    spec: bytes = connection.execute(sa.select(specs.c.spec).where(specs.c.job_uid == uid)).scalar_one()
-    return spec
-
-
-def _first_result(connection: sa.Connection, request_id: str | None, method: str, digest: str) -> job_pb2.Job | None:
-    """What the first request of this id returned, without specs; None for a new one."""
-    if request_id is None:
-        return None
-    row = connection.execute(sa.select(requests).where(requests.c.request_id == request_id)).one_or_none()
-    if row is None:
-        return None
-    if (row.method, row.digest) != (method, digest):
-        raise InvalidRequestError(
-            [FieldFault("request_id", f"must be new for a new request; {request_id!r} came with another {row.method}")]
-        )
-    return job_pb2.Job.FromString(row.response)
-
-
-def _remember(
-    connection: sa.Connection, request_id: str | None, method: str, digest: str, result: job_pb2.Job, now: datetime
-) -> None:
-    if request_id is None:
-        return
-    connection.execute(requests.delete().where(requests.c.time < now - REQUEST_RETENTION))
-    connection.execute(
-        requests.insert(),
-        {
-            "request_id": request_id,
-            "method": method,
-            "digest": digest,
-            "job_uid": result.uid,
-            "response": result.SerializeToString(),
-            "time": now,
-        },
-    )
+def _labels(job: job_pb2.Job) -> str:
+    return json.dumps(dict(job.labels), sort_keys=True)

@@ -26,6 +26,7 @@ def job_message(row: sa.Row[Any]) -> job_pb2.Job:
         uid=row.uid,
         display_name=row.display_name,
         labels=json.loads(row.labels),
+        priority=row.priority,
         state=row.state,
         state_reason=row.state_reason,
         state_message=row.state_message,
@@ -141,7 +142,7 @@ def artifact_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Artifact:
 
 def _etag(row: sa.Row[Any]) -> str:
     """Changes with what users edit and with the state; not with progress."""
-    content = json.dumps([row.uid, row.display_name, row.labels, row.state])
+    content = json.dumps([row.uid, row.display_name, row.labels, row.priority, row.state])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -75,6 +75,11 @@ def job_in_view(row: sa.Row[Any], view: int) -> job_pb2.Job:
     return job
 
 
+def whole_job(connection: sa.Connection, uid: str) -> job_pb2.Job:
+    """The job with its specs; it is there."""
+    return job_in_view(connection.execute(JOBS_WITH_SPECS.where(jobs.c.uid == uid)).one(), FULL)
+
+
 def named(name: JobName) -> sa.ColumnElement[bool]:
     """Selects the job of that name."""
     return (jobs.c.project == name.project) & (jobs.c.job_id == name.job_id)

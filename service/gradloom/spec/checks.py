@@ -3,17 +3,17 @@
 What only constructing can tell (values, shapes, which variables there are) is the trainer's to say.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault
-from gradloom.faults import Faults, shown
+from gradloom.faults import Faults
 from gradloom.spec.components import ComponentChecker
 from gradloom.spec.data import check_data
 from gradloom.spec.defaults import DEFAULT_EPOCHS
+from gradloom.spec.details import check_details
 from gradloom.spec.groups import check_groups
 from gradloom.spec.keras_config import with_models
 from gradloom.spec.limits import between, is_nested_too_deeply, known_number
@@ -26,13 +26,8 @@ from gradloom.spec.user_code import check_user_code
 from gradloom.v1 import job_pb2, spec_pb2
 
 MAX_SPEC_BYTES: Final = 1 << 20
-MAX_DISPLAY_NAME: Final = 200
-MAX_LABELS: Final = 64
-MAX_LABEL_VALUE: Final = 63
 MAX_CPU_REPLICAS: Final = 16
 MAX_MAX_ATTEMPTS: Final = 20
-
-_LABEL_KEY: Final = re.compile(r"[a-z]([-_a-z0-9./]{0,62})")
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ def check_job(
     is Python is for a process with limits to say.
     """
     faults = Faults()
-    _check_texts(job, faults)
+    check_details(job, faults)
     if not job.HasField("spec"):
         faults.add("spec", "is required")
     elif job.spec.ByteSize() > MAX_SPEC_BYTES:
@@ -71,23 +66,6 @@ def check_job(
         if has_user_code:
             check_user_code(job.spec.user_code, allows_user_code, faults)
     return faults.told()
-
-
-def _check_texts(job: job_pb2.Job, faults: Faults) -> None:
-    if len(job.display_name) > MAX_DISPLAY_NAME:
-        length = len(job.display_name)
-        faults.add("display_name", f"must be at most {MAX_DISPLAY_NAME} characters; got {length}")
-    if any(not character.isprintable() for character in job.display_name):
-        faults.add("display_name", f"must hold printable characters only; got {shown(job.display_name)}")
-    if len(job.labels) > MAX_LABELS:
-        faults.add("labels", f"must be at most {MAX_LABELS}; got {len(job.labels)}")
-        return
-    for key, value in sorted(job.labels.items()):
-        field = f"labels[{shown(key)}]"
-        if not _LABEL_KEY.fullmatch(key):
-            faults.add(field, f"must have a key that matches {_LABEL_KEY.pattern}; got {shown(key)}")
-        if len(value) > MAX_LABEL_VALUE or any(not character.isprintable() for character in value):
-            faults.add(field, f"must be at most {MAX_LABEL_VALUE} printable characters; got {shown(value)}")
 
 
 def _check_spec(spec: spec_pb2.JobSpec, checker: ComponentChecker, owned: OwnedDevices) -> None:

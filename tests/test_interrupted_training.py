@@ -223,5 +223,7 @@ def test_a_step_that_hangs_ends_the_attempt_with_the_stacks_in_the_log(server):
         assert server.finished.reason == job_pb2.Job.STEP_HUNG
         assert "took longer than 1 s (training.step_timeout_seconds)" in server.finished.message
         assert server.finished.progress.global_step > 0
-        assert "in pause" in trainer.log
+        assert server.finished.message.endswith("user code is in line 12, in pause: time.sleep(3600)")
+        assert '  File "<user_code>", line 12, in pause' in server.finished.error.log_lines
+        assert trainer.log.rstrip().endswith(server.finished.message), "the log ends with where it hangs"
         assert time.monotonic() - begun < 40

@@ -8,6 +8,7 @@ import pytest
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import MAX_UNCOUNTED_ATTEMPTS, NEXT_STATES, REASON_RULES
 from gradloom.jobs.launcher import Ended, LaunchError, Lost
+from gradloom.jobs.leavings import AttemptLog
 from gradloom.jobs.outcome import decide
 from gradloom.jobs.records import AttemptRow
 from gradloom.supervisor.attempt_directory import ExitRecord
@@ -39,8 +40,9 @@ ROW = AttemptRow(
 )
 
 
-def finish(reason: int) -> attempt_pb2.FinishAttemptRequest:
-    return attempt_pb2.FinishAttemptRequest(reason=reason, message="as reported")  # type: ignore[arg-type]
+def finish(reason: int, step: int = 0) -> attempt_pb2.FinishAttemptRequest:
+    progress = job_pb2.Progress(global_step=step)
+    return attempt_pb2.FinishAttemptRequest(reason=reason, message="as reported", progress=progress)  # type: ignore[arg-type]
 
 
 def exited(**record: Any) -> Ended:
@@ -68,6 +70,8 @@ def exited(**record: Any) -> Ended:
         ({"finish": finish(Job.TRAINER_RAISED)}, exited(exit_code=1), Job.TRAINER_RAISED, Job.QUEUED),
         ({"finish": finish(Job.LOSS_NOT_FINITE)}, exited(exit_code=1), Job.LOSS_NOT_FINITE, Job.FAILED),
         ({"finish": finish(Job.STEP_HUNG)}, exited(exit_code=1), Job.STEP_HUNG, Job.QUEUED),
+        ({"finish": finish(Job.USER_CODE_RAISED, step=7)}, exited(exit_code=1), Job.USER_CODE_RAISED, Job.QUEUED),
+        ({"finish": finish(Job.USER_CODE_RAISED)}, exited(exit_code=1), Job.USER_CODE_RAISED, Job.FAILED),
         ({"finish": finish(Job.STEP_HUNG), "counted_attempts": 2}, exited(exit_code=1), Job.STEP_HUNG, Job.FAILED),
         ({"job_state": Job.CANCELLING}, exited(signal=15), Job.CANCELLED_BY_USER, Job.CANCELLED),
         (
@@ -106,7 +110,7 @@ def test_the_reason_and_the_next_state_follow_from_the_table(
     row: dict[str, Any], observed: Any, reason: int, next_state: int
 ) -> None:
     attempt = replace(ROW, **row)
-    verdict = decide(attempt, observed, ["last line"])
+    verdict = decide(attempt, observed, AttemptLog(["last line"]))
     assert (Job.Reason.Name(verdict.outcome.reason), verdict.next_state) == (Job.Reason.Name(reason), next_state)
     assert verdict.next_state in NEXT_STATES[attempt.job_state]
     assert verdict.outcome.message
@@ -114,13 +118,16 @@ def test_the_reason_and_the_next_state_follow_from_the_table(
 
 @pytest.mark.parametrize("reason", sorted(REASON_RULES))
 def test_every_reported_reason_leads_to_an_allowed_state(reason: int) -> None:
-    verdict = decide(replace(ROW, finish=finish(reason)), exited(exit_code=1), [])
+    verdict = decide(replace(ROW, finish=finish(reason)), exited(exit_code=1), AttemptLog())
     assert verdict.next_state in NEXT_STATES[Job.RUNNING]
 
 
 def test_a_failure_shows_the_end_of_the_log_and_a_success_no_error() -> None:
-    failed = decide(ROW, exited(exit_code=1), ["Traceback", "ValueError"]).outcome
+    log = AttemptLog(["Traceback", "ValueError"], size_bytes=3000, dropped_bytes=1000)
+    failed = decide(ROW, exited(exit_code=1), log).outcome
     assert failed.error is not None
     assert list(failed.error.log_lines) == ["Traceback", "ValueError"]
+    assert "`gradloom logs a --attempt 1`" in failed.error.hint
     assert failed.exit_code == 1
-    assert decide(replace(ROW, finish=finish(Job.COMPLETED)), exited(exit_code=0), ["x"]).outcome.error is None
+    assert (failed.log_size_bytes, failed.log_dropped_bytes) == (3000, 1000)
+    assert decide(replace(ROW, finish=finish(Job.COMPLETED)), exited(exit_code=0), log).outcome.error is None

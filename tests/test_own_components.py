@@ -1,6 +1,7 @@
 """Own components in the trainer: installed packages, and source that came with a job; what they register and raise."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from gradloom.catalogue import Catalogue
-from gradloom.errors import InvalidRequestError
+from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.spec import with_defaults
 from gradloom.trainer import installed, models, outcome, user_code
 from gradloom.trainer.construction import construct
@@ -159,15 +161,65 @@ def test_an_exception_of_user_code_says_its_line_and_ends_the_job_before_the_fir
     assert fault.description.startswith("user code raised ZeroDivisionError in line 21, in check: float division by")
     assert 'File "<user_code>", line 21, in check' in caplog.text
     finish = outcome.failure(caught.value, before_first_step=True)
-    assert finish.reason == job_pb2.Job.SPEC_REFUSED
+    assert finish.reason == job_pb2.Job.USER_CODE_RAISED
+    assert finish.error.exception_type == "ZeroDivisionError"
+    assert [fault.field for fault in finish.error.field_faults] == ["spec.model.layers[1]"]
     assert "    return 1 / (1 / divisor)" in finish.error.log_lines, "the line itself, though it is in no file"
+
+
+@pytest.mark.parametrize("before_first_step", [True, False])
+def test_what_user_code_raises_is_its_own_reason_at_any_step(before_first_step: bool) -> None:
+    bring_in(SOURCE)
     layer = construct(Catalogue.load().get("layer", "mine>Half"), {"divisor": 0.0}, "it")  # type: ignore[arg-type]
-    with pytest.raises(ZeroDivisionError) as later:
+    with pytest.raises(ZeroDivisionError) as caught:
         layer.check(0.0)
-    assert outcome.failure(later.value, before_first_step=True).reason == job_pb2.Job.SPEC_REFUSED
-    finish = outcome.failure(later.value, before_first_step=False)
-    assert finish.reason == job_pb2.Job.TRAINER_RAISED
+    finish = outcome.failure(caught.value, before_first_step)
+    assert finish.reason == job_pb2.Job.USER_CODE_RAISED
     assert finish.message == "user code raised ZeroDivisionError in line 21, in check: float division by zero"
+
+
+def test_what_a_python_function_of_a_graph_raises_is_user_code_s_though_tensorflow_tells_it_as_text() -> None:
+    raising = (
+        "    def call(self, inputs):\n        return tf.py_function(lambda inputs: {}['x'], [inputs], inputs.dtype)\n"
+    )
+    bring_in(f"import keras\nimport tensorflow as tf\n\n{REGISTER}class Raising(keras.layers.Layer):\n{raising}")
+    layer = construct(Catalogue.load().get("layer", "mine>Raising"), {}, "it")  # type: ignore[arg-type]
+    with pytest.raises(tf.errors.OpError) as caught:
+        tf.function(layer)(tf.ones([2]))
+    finish = outcome.failure(caught.value, before_first_step=False)
+    assert finish.reason == job_pb2.Job.USER_CODE_RAISED
+    assert finish.message == "user code raised KeyError in line 7, in <lambda>: 'x'"
+    assert finish.error.exception_type == "KeyError"
+
+
+def test_a_fault_of_the_spec_beside_what_user_code_raised_is_what_must_be_mended_first() -> None:
+    raised = user_code.UserCodeFault("spec.model.layers[1]", "user code raised KeyError in line 4: 'x'", KeyError("x"))
+    own = FieldFault("spec.loss", "is wrong")
+    reasons = [
+        outcome.reason_of(InvalidRequestError(faults), before_first_step=True) for faults in ([raised], [own, raised])
+    ]
+    assert reasons == [job_pb2.Job.USER_CODE_RAISED, job_pb2.Job.SPEC_REFUSED]
+
+
+def test_where_user_code_is_while_it_hangs_is_told_with_its_line_and_the_stack_of_its_thread() -> None:
+    reached = threading.Event()
+    go_on = threading.Event()
+    bring_in(
+        f"import keras\n\n{REGISTER}class Hanging(keras.layers.Layer):\n    def wait(self, reached, go_on):\n"
+        "        reached.set()\n        go_on.wait(60)\n"
+    )
+    layer = construct(Catalogue.load().get("layer", "mine>Hanging"), {}, "it")  # type: ignore[arg-type]
+    assert user_code.at_work() == ("", []), "nothing but this thread is at work"
+    thread = threading.Thread(target=layer.wait, args=(reached, go_on))
+    thread.start()
+    try:
+        assert reached.wait(60)
+        place, stack = user_code.at_work()
+    finally:
+        go_on.set()
+        thread.join()
+    assert place == "user code is in line 7, in wait: go_on.wait(60)"
+    assert '  File "<user_code>", line 7, in wait' in stack
 
 
 def test_a_class_that_could_not_be_loaded_back_is_refused_before_the_training() -> None:

@@ -191,6 +191,8 @@ def test_a_job_whose_export_is_proven_succeeds_and_frees_its_device(world: World
     (logged,) = [artifact for artifact in artifacts if artifact.kind == job_pb2.Artifact.LOG]
     assert (logged.path, logged.size_bytes) == ("log/attempt.log", log.stat().st_size)
     assert logged.sha256 == hashlib.sha256(log.read_bytes()).hexdigest()
+    ((attempt,), _) = world.store.list_attempts(name_of("a"))
+    assert (attempt.log_size_bytes, attempt.log_dropped_bytes) == (log.stat().st_size, 0)
 
 
 def test_the_oldest_job_that_fits_is_claimed_and_one_that_does_not_fit_waits(tmp_path: Path) -> None:

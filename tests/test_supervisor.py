@@ -93,7 +93,8 @@ def test_a_flood_of_output_is_rotated_within_its_limit_while_the_supervisor_stil
         segments = attempt_log.segments(attempt.log)
         assert segments[0].offset == 1_000_000 * (int(segments[0].path.suffix[1:]) - 1)
         whole = b"".join(path.read_bytes() for path in (segment.path for segment in segments))
-        assert b"was dropped (1000000 bytes)" in whole
+        gone = attempt_log.extent(attempt.log).begin
+        assert f"is over its limit of 4000000 bytes: its first {gone} are dropped\n".encode() in whole
         numbers = [int(line) for line in whole.splitlines()[1:] if line.isdigit() and len(line) == 9]
         missing = [after for before, after in itertools.pairwise(numbers) if after != before + 1]
         # Only where a notice stands in the middle of a line is that one line broken.
@@ -113,7 +114,12 @@ def test_a_log_is_read_by_offset_over_all_its_files(tmp_path: Path) -> None:
         b"MNO",
         b"",
     ]
-    assert attempt_log.tail(log, 1) == [text.decode()]
+    assert attempt_log.tail(log, 1) == (0, [text.decode()])
+    assert attempt_log.extent(log) == (0, 25)
+    writer.write(b"\nlast but one\nl\xffst")
+    begin, lines = attempt_log.tail(log, 2)
+    assert lines == ["last but one", "l\ufffdst"]
+    assert attempt_log.read(log, begin, 4) == (26, b"last"), "where these lines begin"
 
 
 def test_a_reader_of_dropped_output_is_told_where_the_log_begins_now(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """StreamLogs: the lines of attempts' logs, by offset in the whole log, rotated files included."""
 
 import enum
-import re
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Final
@@ -9,8 +8,8 @@ from typing import Final
 from gradloom.api.convert import job_name, refused
 from gradloom.api.offload import Offload
 from gradloom.errors import CursorExpiredError, NotFoundError
-from gradloom.faults import shown
 from gradloom.job import TERMINAL_STATES
+from gradloom.jobs import log_cursor
 from gradloom.jobs.events import Watcher
 from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.store import Store
@@ -54,7 +53,7 @@ class _Follower:
         self._only = request.attempt if request.HasField("attempt") else None
         self._number, self._offset, self._resumed = self._only or 1, 0, False
         if request.cursor:
-            self._number, self._offset = _parsed(request.cursor, uid)
+            self._number, self._offset = log_cursor.read(request.cursor, uid)
             self._resumed = True
             if self._only not in (None, self._number):
                 raise refused("cursor", f"is of attempt {self._number}, but attempt says {self._only}")
@@ -91,9 +90,9 @@ class _Follower:
     async def _wait_for_more(self, attempt: AttemptRow) -> None:
         """Waits until the log has grown or something happened to the job."""
         log = AttemptDirectory(attempt.directory).log
-        seen = await self._offload.read(_end, log)
+        seen = await self._offload.read(attempt_log.extent, log)
         for _ in range(LOOKS_PER_READ):
-            if await self._watcher.wait(LOOK_SECONDS) or await self._offload.read(_end, log) != seen:
+            if await self._watcher.wait(LOOK_SECONDS) or await self._offload.read(attempt_log.extent, log) != seen:
                 return
 
     async def _new_lines(self, attempt: AttemptRow, whole: bool) -> Messages:
@@ -101,7 +100,7 @@ class _Follower:
         log = AttemptDirectory(attempt.directory).log
         if self._resumed:
             self._resumed = False
-            if self._offset > await self._offload.read(_end, log):
+            if self._offset > (await self._offload.read(attempt_log.extent, log)).end:
                 raise CursorExpiredError(f"the log of attempt {self._number} is shorter than {self._offset} bytes")
         while True:
             start, block, after = await self._offload.read(_block, log, self._offset)
@@ -118,7 +117,7 @@ class _Follower:
 
     def _message(self, lines: list[str], offset: int) -> service_pb2.StreamLogsResponse:
         self._offset = offset
-        cursor = f"{self._uid.replace('-', '')}.{self._number}.{offset}"
+        cursor = log_cursor.write(self._uid, self._number, offset)
         return service_pb2.StreamLogsResponse(attempt=self._number, lines=lines, cursor=cursor)
 
 
@@ -149,19 +148,3 @@ def _parts(line: bytes) -> Iterator[str]:
     """The line as text, in parts when it is too long; bytes that are no UTF-8 become U+FFFD."""
     for start in range(0, max(len(line), 1), LONGEST_LINE_BYTES):
         yield line[start : start + LONGEST_LINE_BYTES].decode(errors="replace")
-
-
-def _end(log: Path) -> int:
-    """The offset one past the log's last byte."""
-    found = attempt_log.segments(log)
-    return found[-1].offset + found[-1].size if found else 0
-
-
-def _parsed(cursor: str, uid: str) -> tuple[int, int]:
-    """Attempt and offset of a cursor of this job."""
-    match = re.fullmatch(r"([0-9a-f]{1,64})\.([1-9][0-9]{0,8})\.([0-9]{1,18})", cursor, re.ASCII)
-    if not match:
-        raise refused("cursor", f"must be the cursor of a message of this stream; got {shown(cursor)}")
-    if match[1] != uid.replace("-", ""):
-        raise CursorExpiredError(f"the cursor is another job's, perhaps of one that had this name; got {shown(cursor)}")
-    return int(match[2]), int(match[3])

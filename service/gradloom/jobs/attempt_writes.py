@@ -168,6 +168,8 @@ def _end(connection: sa.Connection, uid: str, number: int, outcome: AttemptOutco
             signal=outcome.signal,
             peak_memory_bytes=outcome.peak_memory_bytes,
             cpu_seconds=outcome.cpu_seconds,
+            log_size_bytes=outcome.log_size_bytes,
+            log_dropped_bytes=outcome.log_dropped_bytes,
             end_time=now,
         )
         .returning(attempts.c.finish, attempts.c.advanced)

@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gradloom.jobs.manifest import CHECKPOINT_DIRECTORY
@@ -17,23 +18,31 @@ LOG_LINES = 50
 """So many of the last lines go into a failed job's error."""
 
 
-def last_log_lines(directory: Path) -> list[str]:
-    """Reads the end of the attempt's log; empty when it cannot be read."""
+@dataclass(frozen=True)
+class AttemptLog:
+    """What there is of an ended attempt's log."""
+
+    last_lines: Sequence[str] = ()
+    artifacts: Sequence[job_pb2.Artifact] = ()
+    """Its files: kind, size_bytes, sha256 and the path below the attempt's directory."""
+    size_bytes: int | None = None
+    """Of all that was written, also of what was dropped since; None when it cannot be read."""
+    dropped_bytes: int | None = None
+
+
+def read_log(directory: Path) -> AttemptLog:
+    """Reads the end of the attempt's log and describes its files; what cannot be read is left out."""
+    log = AttemptDirectory(directory).log
     try:
-        return attempt_log.tail(AttemptDirectory(directory).log, LOG_LINES)
+        begin, end = attempt_log.extent(log)
+        _, lines = attempt_log.tail(log, LOG_LINES)
+        return AttemptLog(lines, tuple(_described(attempt_log.segments(log), directory)), end, begin)
     except OSError as error:
         logger.warning("The log below %s cannot be read: %s", directory, error)
-        return []
+        return AttemptLog()
 
 
-def log_artifacts(directory: Path) -> tuple[job_pb2.Artifact, ...]:
-    """Describes the files of the attempt's log; without those that cannot be read."""
-    found: list[job_pb2.Artifact] = []
-    try:
-        segments = attempt_log.segments(AttemptDirectory(directory).log)
-    except OSError as error:
-        logger.warning("The log below %s cannot be listed: %s", directory, error)
-        return ()
+def _described(segments: Iterable[attempt_log.Segment], directory: Path) -> Iterator[job_pb2.Artifact]:
     for segment in segments:
         try:
             with open(segment.path, "rb") as file:
@@ -43,8 +52,7 @@ def log_artifacts(directory: Path) -> tuple[job_pb2.Artifact, ...]:
             logger.warning("%s cannot be read: %s", segment.path, error)
             continue
         path = str(segment.path.relative_to(directory))
-        found.append(job_pb2.Artifact(path=path, kind=job_pb2.Artifact.LOG, size_bytes=size, sha256=digest))
-    return tuple(found)
+        yield job_pb2.Artifact(path=path, kind=job_pb2.Artifact.LOG, size_bytes=size, sha256=digest)
 
 
 def remove_unfinished(directory: Path, *, keep_export: bool) -> None:

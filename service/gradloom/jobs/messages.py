@@ -64,7 +64,9 @@ def attempt_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Attempt:
         exit_code=row.exit_code,
         signal=row.signal,
         peak_memory_bytes=row.peak_memory_bytes,
-        cpu_duration=None if row.cpu_seconds is None else _duration(row.cpu_seconds),
+        cpu_duration=None if row.cpu_seconds is None else duration(row.cpu_seconds),
+        log_size_bytes=row.log_size_bytes,
+        log_dropped_bytes=row.log_dropped_bytes,
     )
     if row.error is not None:
         attempt.error.MergeFromString(row.error)
@@ -140,6 +142,13 @@ def artifact_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Artifact:
     )
 
 
+def duration(seconds: float) -> Duration:
+    """A Duration, to the microsecond."""
+    made = Duration()
+    made.FromTimedelta(timedelta(seconds=seconds))
+    return made
+
+
 def _etag(row: sa.Row[Any]) -> str:
     """Changes with what users edit and with the state; not with progress."""
     content = json.dumps([row.uid, row.display_name, row.labels, row.priority, row.state])
@@ -152,9 +161,3 @@ def _timestamp(time: datetime | None) -> Timestamp | None:
     timestamp = Timestamp()
     timestamp.FromDatetime(time)
     return timestamp
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromTimedelta(timedelta(seconds=seconds))
-    return duration

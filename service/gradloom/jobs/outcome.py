@@ -4,7 +4,9 @@ import signal
 from dataclasses import dataclass
 
 from gradloom.job import MAX_UNCOUNTED_ATTEMPTS, REASON_RULES, reason_name
+from gradloom.jobs.hints import hint
 from gradloom.jobs.launcher import Ended, LaunchError, Lost
+from gradloom.jobs.leavings import AttemptLog
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
 from gradloom.supervisor.attempt_directory import ExitRecord
 from gradloom.v1 import job_pb2
@@ -24,6 +26,7 @@ _TRAINERS_REASONS = frozenset(
         Job.ENVIRONMENT_CHANGED,
         Job.LOSS_NOT_FINITE,
         Job.STEP_HUNG,
+        Job.USER_CODE_RAISED,
     }
 )
 """Failures that a trainer can know of; what else it may claim, such as a cancel, is not its to say."""
@@ -40,8 +43,7 @@ class Verdict:
 def decide(
     attempt: AttemptRow,
     observed: Ended | Lost | LaunchError,
-    log_lines: list[str],
-    artifacts: tuple[job_pb2.Artifact, ...] = (),
+    log: AttemptLog,
 ) -> Verdict:
     """Decides once nothing of the attempt is left.
 
@@ -56,7 +58,8 @@ def decide(
     else:
         error = error or job_pb2.JobError(message=message)
         if not error.log_lines:
-            error.log_lines.extend(log_lines)
+            error.log_lines.extend(log.last_lines)
+        error.hint = hint(reason, attempt.name, attempt.number)
     outcome = AttemptOutcome(
         reason=reason,
         message=message,
@@ -65,7 +68,9 @@ def decide(
         signal=record.signal if record else None,
         peak_memory_bytes=record.peak_memory_bytes if record else None,
         cpu_seconds=record.user_cpu_seconds + record.system_cpu_seconds if record else None,
-        artifacts=artifacts,
+        log_size_bytes=log.size_bytes,
+        log_dropped_bytes=log.dropped_bytes,
+        artifacts=tuple(log.artifacts),
     )
     return Verdict(outcome, next_state)
 
@@ -121,6 +126,8 @@ def _follow(attempt: AttemptRow, reason: int, message: str) -> tuple[int, str]:
     rule = REASON_RULES[reason]
     if not rule.retried:
         return Job.FAILED, message
+    if reason == Job.USER_CODE_RAISED and attempt.finish is not None and not attempt.finish.progress.global_step:
+        return Job.FAILED, f"{message} (before the first step: another attempt would raise it again)"
     if rule.counted and attempt.counted_attempts + 1 >= attempt.max_attempts:
         return Job.FAILED, f"{message} (attempt {attempt.number}; retry.max_attempts is {attempt.max_attempts})"
     if not rule.counted and not attempt.advanced and attempt.uncounted_attempts + 1 >= MAX_UNCOUNTED_ATTEMPTS:

@@ -90,6 +90,9 @@ class AttemptOutcome:
     signal: int | None = None
     peak_memory_bytes: int | None = None
     cpu_seconds: float | None = None
+    log_size_bytes: int | None = None
+    """Of the whole log; None when it could not be read."""
+    log_dropped_bytes: int | None = None
     artifacts: tuple[job_pb2.Artifact, ...] = ()
     """Files to put on record whatever the job's next state is, such as the log: kind, size_bytes, sha256 and the path
     below the attempt's directory. The export's manifest is in `finish` and is put on record with SUCCEEDED alone."""

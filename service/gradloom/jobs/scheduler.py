@@ -21,7 +21,7 @@ from gradloom.job import TERMINAL_STATES, reason_name, state_name
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, AttemptStart, Ended, Launcher, LaunchError, Lost, Observation
-from gradloom.jobs.leavings import last_log_lines, log_artifacts, remove_unfinished, sweep_checkpoints
+from gradloom.jobs.leavings import read_log, remove_unfinished, sweep_checkpoints
 from gradloom.jobs.outcome import decide
 from gradloom.jobs.records import AttemptRow, QueuedJob
 from gradloom.jobs.store import Store
@@ -201,7 +201,7 @@ class Scheduler:
 
     def _end(self, attempt: AttemptRow, observed: Ended | Lost | LaunchError, now: datetime) -> bool:
         directory = attempt.directory
-        verdict = decide(attempt, observed, last_log_lines(directory), log_artifacts(directory))
+        verdict = decide(attempt, observed, read_log(directory))
         remove_unfinished(directory, keep_export=verdict.next_state == job_pb2.Job.SUCCEEDED)
         try:
             self._store.end_attempt(attempt.uid, attempt.number, verdict.outcome, verdict.next_state, now)

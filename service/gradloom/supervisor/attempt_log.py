@@ -66,21 +66,35 @@ def read(log: Path, offset: int, limit: int) -> tuple[int, bytes]:
             return offset, b""
 
 
-def tail(log: Path, lines: int, limit: int = 256 * 1024) -> list[str]:
-    """Reads the last lines of a log, from at most its last `limit` bytes."""
+class Extent(NamedTuple):
+    """Which bytes of a log are there."""
+
+    begin: int
+    """Offset of the first one; so many were dropped before it."""
+    end: int
+    """One past the last; so many were written in all."""
+
+
+def extent(log: Path) -> Extent:
+    """Tells how long a log is, and where it begins now."""
     found = segments(log)
-    if not found:
-        return []
-    end = found[-1].offset + found[-1].size
-    offset = max(found[0].offset, end - limit)
+    return Extent(found[0].offset, found[-1].offset + found[-1].size) if found else Extent(0, 0)
+
+
+def tail(log: Path, lines: int, limit: int = 256 * 1024) -> tuple[int, list[str]]:
+    """Reads the last lines of a log, from at most its last `limit` bytes; returns where they begin, too."""
+    begin, end = extent(log)
+    offset = max(begin, end - limit)
     text = b""
     while offset < end:
         start, part = read(log, offset, end - offset)
         if not part:
             break
-        text += part
+        # What was dropped meanwhile is a gap, after which the text begins anew.
+        text = part if start > offset else text + part
         offset = start + len(part)
-    return text.decode(errors="replace").splitlines()[-lines:]
+    wanted = text.splitlines(keepends=True)[-lines:]
+    return offset - sum(map(len, wanted)), [line.rstrip(b"\r\n").decode(errors="replace") for line in wanted]
 
 
 def _numbers(log: Path) -> list[int]:
@@ -153,23 +167,22 @@ class LogWriter:
         """Gives the file to write to, a new one when there is none or it is full; raises OSError."""
         if self._handle is not None and self._size < self._file_bytes:
             return self._handle
-        dropped: list[Path] = []
+        dropped: list[int] = []
         if self._handle is not None:
             numbers = sorted(_numbers(self._log))
             os.rename(self._log, self._numbered(numbers[-1] + 1 if numbers else 1))
             os.close(self._handle)
             self._handle = None
             # With the new file, at most so many are kept.
-            dropped = [self._numbered(number) for number in numbers[: max(0, len(numbers) + 2 - self._keep_files)]]
-            for path in dropped:
-                path.unlink(missing_ok=True)
+            dropped = numbers[: max(0, len(numbers) + 2 - self._keep_files)]
+            for number in dropped:
+                self._numbered(number).unlink(missing_ok=True)
         handle = self._handle = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._size = os.fstat(handle).st_size
-        for path in dropped:
+        if dropped:
             start = "" if self._at_line_start else "\n"
-            text = (
-                f"{start}[supervisor] the log reached its limit: {path.name} was dropped ({self._file_bytes} bytes)\n"
-            )
+            limit, gone = self._keep_files * self._file_bytes, dropped[-1] * self._file_bytes
+            text = f"{start}[supervisor] the log is over its limit of {limit} bytes: its first {gone} are dropped\n"
             self._write_some(handle, text.encode())
         return handle
 

@@ -171,5 +171,5 @@ def refusing(field: str) -> Iterator[None]:
         # Memory that ran out says nothing about the spec: another job may hold it.
         raise
     except Exception as error:
-        told = user_code.told(error) or f"is refused by Keras: {on_one_line(error)}"
-        raise refusal(field, told) from error
+        told = user_code.fault(field, error, f"is refused by Keras: {on_one_line(error)}")
+        raise InvalidRequestError([told]) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gradloom.attempt.v1 import attempt_pb2
-from gradloom.trainer import checkpoints, narration
+from gradloom.trainer import checkpoints, narration, outcome, user_code
 from gradloom.trainer.checkpoints import DamagedCheckpoint, Header, Saved, UnusableCheckpoint
 from gradloom.trainer.initial_weights import AVERAGED
 from gradloom.trainer.prepare import Prepared
@@ -157,7 +157,13 @@ class Course:
         logger.error("%s: these are the stacks of all threads", what)
         sys.stdout.flush()
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-        self._attempt.fail_at_once(attempt_pb2.FinishAttemptRequest(reason=job_pb2.Job.STEP_HUNG, message=what))
+        place, stack = user_code.at_work()
+        message = f"{what}; {place}" if place else what
+        # Last, where a reader looks first.
+        logger.error("%s", "\n".join(["this is where it hangs:", *stack, message]))
+        error = job_pb2.JobError(message=message, log_lines=stack[-outcome.MOST_LOG_LINES :])
+        finish = attempt_pb2.FinishAttemptRequest(reason=job_pb2.Job.STEP_HUNG, message=message, error=error)
+        self._attempt.fail_at_once(finish)
 
     def _notice(self, message: str, level: int = logging.INFO) -> None:
         logger.log(level, "%s", message)

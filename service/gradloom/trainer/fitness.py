@@ -79,8 +79,8 @@ def _inference_faults(model: keras.Model) -> Iterator[FieldFault]:
         inference = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
         outputs = inference.get_concrete_function(tf.TensorSpec(taken.shape, taken.dtype)).structured_outputs
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-        told = user_code.told(error) or f"is refused by Keras when it infers (training=False): {on_one_line(error)}"
-        yield FieldFault("spec.model", told)
+        refused = f"is refused by Keras when it infers (training=False): {on_one_line(error)}"
+        yield user_code.fault("spec.model", error, refused)
     else:
         if isinstance(outputs, dict) and len(outputs) == 1:
             yield FieldFault("spec.model", f"must give its output by itself, not by name; gives {sorted(outputs)}")

@@ -2,7 +2,7 @@
 
 import errno
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import tensorflow as tf
@@ -29,28 +29,35 @@ REFUSALS: Final = (ValueError, TypeError, NotImplementedError, tf.errors.Invalid
 
 def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAttemptRequest:
     """The end of an attempt that raised, without progress."""
-    faults = error.faults if isinstance(error, InvalidRequestError | DataUnavailable) else ()
-    text = without_colors(str(error))[:MOST_MESSAGE_CHARACTERS]
     reason = reason_of(error, before_first_step)
-    lines = without_colors("".join(traceback.format_exception(error))).splitlines()
-    told = [] if reason in SAYS_IT_ALL else [line for line in lines if line.strip()]
-    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    faults = error.faults if isinstance(error, InvalidRequestError | DataUnavailable) else ()
+    # A refusal that only passes on what user code raised is told as that.
+    told = _raised_by_user_code(faults) if reason == job_pb2.Job.USER_CODE_RAISED and faults else error
+    raised = user_code.raised_by(told)
+    text = without_colors(str(told))[:MOST_MESSAGE_CHARACTERS]
+    lines = without_colors("".join(traceback.format_exception(told))).splitlines()
+    explained = reason in SAYS_IT_ALL
+    name = f"{type(told).__module__}.{type(told).__qualname__}".removeprefix("builtins.")
     return attempt_pb2.FinishAttemptRequest(
         reason=reason,
-        message=_sentence(name, text, faults, user_code.described(error)),
+        message=_sentence(name, text, faults, raised),
         error=job_pb2.JobError(
-            exception_type=name,
+            exception_type=raised.exception_type if raised else name,
             message=text,
             field_faults=[job_pb2.FieldFault(field=fault.field, description=fault.description) for fault in faults],
-            log_lines=told[-MOST_LOG_LINES:],
+            log_lines=[] if explained else [line for line in lines if line.strip()][-MOST_LOG_LINES:],
         ),
     )
 
 
 def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
-    """The reason for an exception; causes that hide behind another exception count where memory or disk ran out."""
+    """The reason for an exception; causes that hide behind another exception count where memory or disk ran out.
+
+    A refusal of several faults is the spec's as long as one of them is.
+    """
     if isinstance(error, InvalidRequestError):
-        return job_pb2.Job.SPEC_REFUSED
+        raised = [isinstance(fault, user_code.UserCodeFault) for fault in error.faults]
+        return job_pb2.Job.USER_CODE_RAISED if raised and all(raised) else job_pb2.Job.SPEC_REFUSED
     if isinstance(error, DataUnavailable):
         return job_pb2.Job.DATA_UNAVAILABLE
     if isinstance(error, EnvironmentChangedError):
@@ -63,9 +70,13 @@ def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
         exhausted = _exhausted(cause)
         if exhausted is not None:
             return exhausted
-    if before_first_step and (isinstance(error, REFUSALS) or user_code.described(error)):
-        return job_pb2.Job.SPEC_REFUSED
-    return job_pb2.Job.TRAINER_RAISED
+    if user_code.raised_by(error):
+        return job_pb2.Job.USER_CODE_RAISED
+    return job_pb2.Job.SPEC_REFUSED if before_first_step and isinstance(error, REFUSALS) else job_pb2.Job.TRAINER_RAISED
+
+
+def _raised_by_user_code(faults: Sequence[FieldFault]) -> BaseException:
+    return next(fault.error for fault in faults if isinstance(fault, user_code.UserCodeFault))
 
 
 def _exhausted(error: BaseException) -> job_pb2.Job.Reason | None:
@@ -92,11 +103,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _sentence(name: str, text: str, faults: tuple[FieldFault, ...], raised_by_user: str) -> str:
+def _sentence(name: str, text: str, faults: Sequence[FieldFault], raised: user_code.Raised | None) -> str:
     if faults:
         first = f"{faults[0].field}: {faults[0].description}"
         return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more)"
-    if raised_by_user:
-        return raised_by_user
+    if raised:
+        return str(raised)
     line = telling_line(text)
     return f"{name}: {line}" if line else name

@@ -13,7 +13,7 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import InvalidRequestError
 from gradloom.object_config import whole_config
 from gradloom.trainer import installed, user_code
 from gradloom.trainer.library_messages import on_one_line
@@ -56,9 +56,8 @@ def require_reloadable(spec: spec_pb2.JobSpec, members: Iterable[Any]) -> None:
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:
-        told = user_code.told(error) or on_one_line(error)
-        description = f"KERAS could not be loaded back: {told}"
-        raise InvalidRequestError([FieldFault("spec.export.formats", description)]) from error
+        told = user_code.fault("spec.export.formats", error, on_one_line(error), "KERAS could not be loaded back: ")
+        raise InvalidRequestError([told]) from error
 
 
 def needs_of(keras_file: Path) -> dict[str, list[str]]:

@@ -6,13 +6,17 @@ Its lines are known to tracebacks and to `inspect`, as if it were a file.
 import inspect
 import linecache
 import logging
+import re
 import sys
+import threading
 import traceback
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType, ModuleType
 from typing import Final
 
 import keras
+import tensorflow as tf
 
 from gradloom.catalogue import Catalogue, Entry
 from gradloom.errors import FieldFault, InvalidRequestError
@@ -26,7 +30,35 @@ from gradloom.v1 import spec_pb2
 MODULE: Final = "gradloom_user_code"
 FILE: Final = "<user_code>"
 
+# What TensorFlow says of a Python function that a graph called and that raised.
+_TRACEBACK: Final = re.compile(
+    r"^Traceback \(most recent call last\):\n(?P<frames>(?:\n| .*\n)+)(?P<raised>\S.*)$", re.M
+)
+_FRAME: Final = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>.+)$', re.M)
+
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class UserCodeFault(FieldFault):
+    """A fault of a spec that is an exception of user code, or of a package, while the field's object was made."""
+
+    error: BaseException = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception of user code or of a package."""
+
+    exception_type: str
+    """Fully qualified, but for Python's own."""
+    message: str
+    place: str
+    """`line 12, in call`, or `/lib/acme.py, line 12, in call`."""
+
+    def __str__(self) -> str:
+        """Gives `user code raised ValueError in line 12, in call: ...`."""
+        return f"user code raised {self.exception_type.rpartition('.')[2]} in {self.place}: {self.message}"
 
 
 def bring_in(spec: spec_pb2.JobSpec) -> None:
@@ -56,7 +88,7 @@ def run(source: str) -> tuple[Entry, ...]:
     except RegistrationError as error:
         raise InvalidRequestError([FieldFault(SOURCE_FIELD, str(error))]) from None
     except (Exception, SystemExit) as error:
-        raise InvalidRequestError([FieldFault(SOURCE_FIELD, told(error) or on_one_line(error))]) from error
+        raise InvalidRequestError([fault(SOURCE_FIELD, error, on_one_line(error))]) from error
     if not entries:
         raise InvalidRequestError(
             [
@@ -101,24 +133,65 @@ def source() -> str:
     return "".join(linecache.getlines(FILE))
 
 
-def told(error: BaseException) -> str:
-    """As `described`; says it in the log too, with the traceback, which a fault of the spec has no room for."""
-    text = described(error)
-    if text:
-        logger.error(text, exc_info=error)
-    return text
+def fault(where: str, error: BaseException, otherwise: str, before: str = "") -> FieldFault:
+    """A fault at a field: what user code raised, whose traceback goes into the log; else what `otherwise` says."""
+    raised = raised_by(error)
+    if raised is None:
+        return FieldFault(where, before + otherwise)
+    logger.error("%s", raised, exc_info=error)
+    return UserCodeFault(where, f"{before}{raised}", error)
+
+
+def raised_by(error: BaseException) -> Raised | None:
+    """What user code or a package raised, when that is what an exception came from."""
+    for link in _chain(error):
+        if frame := _innermost_frame(link):
+            name = f"{type(link).__module__}.{type(link).__qualname__}".removeprefix("builtins.")
+            return Raised(name, on_one_line(link), _place(*frame))
+        if isinstance(link, tf.errors.OpError) and (told := _raised_in_graph(str(link))):
+            return told
+    return None
 
 
 def described(error: BaseException) -> str:
-    """`user code raised ValueError in line 12, in call: ...` for what user code or a package raised; else nothing."""
-    for link in _chain(error):
-        frame = _innermost_frame(link)
-        if frame is not None:
-            file, line, function = frame
-            place = f"line {line}" if file == FILE else f"{file}, line {line}"
-            within = "" if function == "<module>" else f", in {function}"
-            return f"user code raised {type(link).__name__} in {place}{within}: {on_one_line(link)}"
-    return ""
+    """The same in a sentence; empty for everything else."""
+    return str(raised_by(error) or "")
+
+
+def at_work() -> tuple[str, list[str]]:
+    """Where the threads are that run user code now: in a sentence, and their stacks as a traceback has them.
+
+    The sentence is empty where none runs any; the stack is then that of the main thread, which runs the training.
+    """
+    modules, own = foreign_modules(), threading.get_ident()
+    frames = {thread: frame for thread, frame in sys._current_frames().items() if thread != own}
+    places, lines = [], []
+    for frame in frames.values():
+        inner = next((each for each in _outwards(frame) if _is_of(each, modules)), None)
+        if inner is not None:
+            code = inner.f_code
+            source = linecache.getline(code.co_filename, inner.f_lineno).strip()
+            places.append(f"{_place(code.co_filename, inner.f_lineno, code.co_name)}: {source}")
+            lines += _stack(frame)
+    if not places:
+        main = frames.get(threading.main_thread().ident or 0)
+        return "", [] if main is None else _stack(main)
+    return f"user code is in {' and in '.join(places)}", lines
+
+
+def _stack(frame: FrameType) -> list[str]:
+    return "".join(traceback.format_stack(frame)).splitlines()
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _place(file: str, line: int, function: str) -> str:
+    place = f"line {line}" if file == FILE else f"{file}, line {line}"
+    return place if function == "<module>" else f"{place}, in {function}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -139,9 +212,33 @@ def _innermost_frame(error: BaseException) -> tuple[str, int, str] | None:
     frames = [
         (frame.f_code.co_filename, line, frame.f_code.co_name)
         for frame, line in traceback.walk_tb(error.__traceback__)
-        if str(frame.f_globals.get("__name__")).partition(".")[0] in modules
+        if _is_of(frame, modules)
     ]
     return frames[-1] if frames else None
+
+
+def _is_of(frame: FrameType, modules: Iterable[str]) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in modules
+
+
+def _raised_in_graph(text: str) -> Raised | None:
+    """What a Python function of user code raised that a graph called: TensorFlow passes its traceback on as text."""
+    for told in _TRACEBACK.finditer(text):
+        files = _foreign_files()
+        frames = [frame for frame in _FRAME.finditer(told["frames"]) if frame["file"].startswith(files)]
+        if frames:
+            name, _, message = told["raised"].partition(": ")
+            return Raised(name, message, _place(frames[-1]["file"], int(frames[-1]["line"]), frames[-1]["function"]))
+    return None
+
+
+def _foreign_files() -> tuple[str, ...]:
+    """What the paths of the files of user code and packages begin with."""
+    found = [FILE]
+    for name in foreign_modules() - {MODULE}:
+        module = sys.modules.get(name)
+        found += list(getattr(module, "__path__", ())) or [str(getattr(module, "__file__", FILE))]
+    return tuple(found)
 
 
 def foreign_modules() -> set[str]:

@@ -61,7 +61,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         return {"faults": [{"field": fault.field, "description": fault.description} for fault in error.faults]}
     except Exception as error:
         finish = outcome.failure(error, before_first_step=True)
-        if finish.reason == job_pb2.Job.SPEC_REFUSED:
+        if finish.reason in (job_pb2.Job.SPEC_REFUSED, job_pb2.Job.USER_CODE_RAISED):
             return {"faults": [{"field": "spec", "description": finish.message}]}
         if finish.reason == job_pb2.Job.OUT_OF_HOST_MEMORY:
             return {"out_of_memory": True}

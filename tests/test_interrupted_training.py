@@ -205,9 +205,12 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_notice_and_is_tried_again(s
         assert "could not be written and is tried again: " in notices(server.events)[0]
         step = server.reports[-1].progress.global_step
         server.wait_until(lambda: server.reports[-1].progress.global_step > step)
+        assert server.reports[-1].progress.trouble == notices(server.events)[0], "as long as it lasts"
         obstacle.unlink()
         server.wait_until(lambda: server.checkpoints)
-        assert len(notices(server.events)) == 1
+        server.wait_until(lambda: not server.reports[-1].progress.trouble)
+        told = notices(server.events)
+        assert [notice.partition(", ")[0] for notice in told[1:]] == ["a checkpoint could be written again"]
         assert trainer.process.poll() is None
 
 

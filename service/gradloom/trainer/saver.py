@@ -223,6 +223,9 @@ class Saver:
         logger.info(
             "checkpoint of step %d: %.3g MiB in %.2f s", snapshot.header.global_step, size, snapshot.save_seconds
         )
+        if self._failing_since is not None:
+            step = snapshot.header.global_step
+            self._notice(f"a checkpoint could be written again, that of step {step}", trouble="")
         with self._changed:
             self._unrecorded.append(snapshot)
             self._writing, self._pending, self._failing_since = False, None, None
@@ -234,7 +237,7 @@ class Saver:
         if self._failing_since is None:
             self._failing_since = now
             notice = f"the checkpoint of step {step} could not be written and is tried again: {error}"
-            self._attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))
+            self._notice(notice, trouble=notice)
         if self._stopping:
             self._attempt.stop("the server said stop; no checkpoint could be written")
         with self._changed:
@@ -243,6 +246,11 @@ class Saver:
                 self._failure = error
                 self._training.request_checkpoint()
             self._changed.notify_all()
+
+    def _notice(self, message: str, trouble: str) -> None:
+        """Tells what happened, and what holds the attempt up from now on."""
+        self._attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=message))
+        self._attempt.reporter.update(trouble=trouble)
 
     def _record_all(self) -> None:
         while (snapshot := self._next_to_record()) is not None:

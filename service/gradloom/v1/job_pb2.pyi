@@ -157,7 +157,7 @@ class FieldFault(_message.Message):
     def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("phase", "attempt", "epoch", "epochs", "global_step", "total_steps", "examples_per_second", "scalars", "first_step_duration", "groups", "checkpoint_step")
+    __slots__ = ("phase", "attempt", "epoch", "epochs", "global_step", "total_steps", "examples_per_second", "scalars", "first_step_duration", "groups", "checkpoint_step", "trouble")
     class Phase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PHASE_UNSPECIFIED: _ClassVar[Progress.Phase]
@@ -197,6 +197,7 @@ class Progress(_message.Message):
     FIRST_STEP_DURATION_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_STEP_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
     phase: Progress.Phase
     attempt: int
     epoch: int
@@ -208,7 +209,8 @@ class Progress(_message.Message):
     first_step_duration: _duration_pb2.Duration
     groups: _containers.MessageMap[str, GroupProgress]
     checkpoint_step: int
-    def __init__(self, phase: _Optional[_Union[Progress.Phase, str]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., global_step: _Optional[int] = ..., total_steps: _Optional[int] = ..., examples_per_second: _Optional[float] = ..., scalars: _Optional[_Mapping[str, float]] = ..., first_step_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., groups: _Optional[_Mapping[str, GroupProgress]] = ..., checkpoint_step: _Optional[int] = ...) -> None: ...
+    trouble: str
+    def __init__(self, phase: _Optional[_Union[Progress.Phase, str]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., global_step: _Optional[int] = ..., total_steps: _Optional[int] = ..., examples_per_second: _Optional[float] = ..., scalars: _Optional[_Mapping[str, float]] = ..., first_step_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., groups: _Optional[_Mapping[str, GroupProgress]] = ..., checkpoint_step: _Optional[int] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class GroupProgress(_message.Message):
     __slots__ = ("learning_rate", "gradient_norm", "update_ratio")

@@ -60,6 +60,10 @@ class Terminal:
             assert self._read(), f"{wanted!r} never came: {self.shown!r}"
         return self.shown
 
+    def type(self, keys: str) -> None:
+        """Types at the terminal."""
+        os.write(self._controller, keys.encode())
+
     def read_to_end(self) -> str:
         """Reads everything until the command has ended."""
         while self._read():
@@ -130,6 +134,34 @@ def life(last: job_pb2.Job) -> list[Watch]:
     return messages
 
 
+def explanation(said: str) -> service_pb2.ExplainJobResponse:
+    """A job that waits for its second attempt, with `said` in every place where words may come from others."""
+    explained = service_pb2.ExplainJobResponse(
+        job=job_pb2.Job(name=NAME, display_name=said, state=job_pb2.Job.QUEUED), summary=said, hint=said
+    )
+    waiting = explained.waiting
+    waiting.position, waiting.demand, waiting.missing = 2, said, said
+    waiting.waited_duration.FromSeconds(185)
+    waiting.backoff_duration.FromSeconds(4)
+    for others in (waiting.ahead, waiting.holders):
+        big = others.add(name="projects/default/jobs/big", display_name=said, priority=5, devices=said, progress=said)
+        big.state = job_pb2.Job.QUEUED
+    explained.running.attempt = 2
+    explained.running.devices.append(said)
+    explained.attempts.add(
+        attempt=1,
+        reason=job_pb2.Job.OUT_OF_HOST_MEMORY,
+        message=said,
+        exception_type=said,
+        log_cursor="1:77",
+        log_lines=[said],
+        hint=f"smaller {said}",
+        counted=True,
+        consequence=said,
+    )
+    return explained
+
+
 def test_version_and_help_import_nothing_heavy() -> None:
     code = (
         "import sys; from gradloom.client.cli import cli; cli(sys.argv[1:], standalone_mode=False);"
@@ -144,7 +176,7 @@ def test_submit_prints_the_name_to_the_pipe_and_the_next_steps_to_the_person(ser
     (tmp_path / "job.yaml").write_text(JOB_FILE)
     done = gradloom(serving, "submit", str(tmp_path / "job.yaml"), "--job-id", "digits")
     assert (done.returncode, done.stdout) == (0, f"{NAME}\n")
-    for command in ("watch", "logs -f", "cancel"):
+    for command in ("watch", "explain", "logs -f", "cancel"):
         assert f"gradloom {command} digits" in done.stderr
 
 
@@ -347,7 +379,7 @@ def test_a_dumb_terminal_gets_plain_lines(serving: Serving, played: Played) -> N
 
 
 def test_names_and_messages_cannot_drive_the_terminal(serving: Serving, played: Played, tmp_path: Path) -> None:
-    evil = "\x1b]0;owned\x07[red]x[/red]\x9b31m\u202e:smile:"
+    evil = "\x1b]0;owned\x07[red]x[bold]\x9b31m\u202e:smile:"
     mean = failed_job()
     mean.display_name = mean.state_message = mean.error.message = evil
     mean.labels["k"] = evil
@@ -357,13 +389,17 @@ def test_names_and_messages_cannot_drive_the_terminal(serving: Serving, played: 
     played.components = [service_pb2.ComponentInfo(type=evil, kind=1, doc=evil)]
     played.attempts = [job_pb2.Attempt(number=1, message=evil, devices=[evil])]
     played.artifacts = [job_pb2.Artifact(path=evil, attempt=1, kind=job_pb2.Artifact.EXPORT)]
+    played.checkpoints = [job_pb2.Checkpoint(name=f"{NAME}/checkpoints/{evil}")]
+    played.metrics_streams = [[service_pb2.StreamMetricsResponse(points=[job_pb2.ScalarsPoint(scalars={evil: 1})])]]
+    played.explained = explanation(evil)
     commands = ["list", "get digits", "watch digits", "components", "attempts digits", "artifacts digits"]
+    commands += ["checkpoints digits", "metrics digits", "explain digits"]
     for command in [*(line.split() for line in commands), ["components", evil], ["download", "digits", str(tmp_path)]]:
         shown = Terminal(serving, *command).read_to_end()
         for hazard in ("\x1b]", "\x07", "\x9b", "\u202e"):
             assert hazard not in shown, command
         if command[0] != "download":
-            assert "[red]x[/red]" in shown.replace("\r\n", ""), command
+            assert "[red]x[bold]" in shown.replace("\r\n", ""), command
 
 
 def test_log_bytes_are_whole_in_a_pipe_and_harmless_on_a_terminal(serving: Serving, played: Played) -> None:
@@ -437,7 +473,7 @@ def test_lists_are_tables_or_json(serving: Serving, played: Played) -> None:
     for number in range(2):
         played.jobs[f"j{number}"] = job_pb2.Job(name=f"projects/other/jobs/j{number}", state=job_pb2.Job.RUNNING)
     header, first, second, _ = gradloom(serving, "list").stdout.splitlines()
-    assert header.split() == ["JOB", "STATE", "REASON", "EPOCH", "AGE", "NAME"]
+    assert header.split() == ["JOB", "STATE", "REASON", "PRIORITY", "EPOCH", "AGE", "NAME"]
     assert first.split()[:3] == ["digits", "FAILED", "SPEC_REFUSED"]
     assert second.split()[0] == "projects/other/jobs/j0"
     assert len(json.loads(gradloom(serving, "list", "--limit", "2", "-o", "json").stdout)["jobs"]) == 2
@@ -481,6 +517,142 @@ def test_get_shows_how_a_job_runs(serving: Serving, played: Played) -> None:
     assert "weights   from projects/default/jobs/a at step 50: 1 loaded, 1 not\n" in shown
     assert "synced    statistics over all replicas: bn\n" in shown
     assert "crop9 and 2 more\n" in shown
+
+
+def test_explain_answers_first_and_then_shows_why(serving: Serving, played: Played) -> None:
+    played.explained = explanation("so it is")
+    played.explained.ClearField("running")
+    played.explained.attempts[0].counted = False
+    assert gradloom(serving, "explain", "digits").stdout.splitlines() == [
+        "QUEUED  digits  so it is",
+        "so it is",
+        "what to do: so it is",
+        "",
+        "waits for so it is",
+        "since     3 min 5 s",
+        "position  2",
+        "backoff   4.0 s",
+        "missing   so it is",
+        "",
+        "ahead in the queue:",
+        "  JOB  STATE   PRIORITY  DEVICES   PROGRESS  NAME",
+        "  big  QUEUED  5         so it is  so it is  so it is",
+        "",
+        "holding the devices:",
+        "  JOB  STATE   PRIORITY  DEVICES   PROGRESS  NAME",
+        "  big  QUEUED  5         so it is  so it is  so it is",
+        "",
+        "attempt 1 ended OUT_OF_HOST_MEMORY, which does not count",
+        "  so it is",
+        "  | so it is",
+        "  what to do: smaller so it is",
+        "  then: so it is",
+        "  the log from there: gradloom logs digits --cursor 1:77",
+    ]
+    assert json.loads(gradloom(serving, "explain", "digits", "-o", "json").stdout)["waiting"]["position"] == 2
+
+
+def test_explain_of_a_running_job_tells_when_its_trainer_last_reported(serving: Serving, played: Played) -> None:
+    running = service_pb2.ExplainJobResponse.Running(
+        attempt=2, devices=["CPU:0"], stopping_reason=job_pb2.Job.PREEMPTED
+    )
+    running.running_duration.FromSeconds(61)
+    played.explained = service_pb2.ExplainJobResponse(
+        job=job(job_pb2.Job.RUNNING), summary="It trains.", running=running
+    )
+    lines = gradloom(serving, "explain", "digits").stdout.splitlines()
+    assert lines[1:] == [
+        "It trains.",
+        "",
+        "attempt   2 on CPU:0 for 1 min 1 s",
+        "report    none yet: the trainer has not told how far it is",
+        "ending    PREEMPTED",
+    ]
+    played.explained.running.silent_duration.FromSeconds(2)
+    assert "report    2.0 s ago" in gradloom(serving, "explain", "digits").stdout
+
+
+def test_metrics_are_one_line_a_point_or_one_message_a_line(serving: Serving, played: Played) -> None:
+    points = [
+        job_pb2.ScalarsPoint(number=1, epoch=1, global_step=50, scalars={"loss": 0.5, "accuracy": 0.8}),
+        job_pb2.ScalarsPoint(
+            number=2, epoch=1, global_step=90, epoch_end=True, scalars={"val_loss": 0.4, "loss": 0.45}
+        ),
+    ]
+    stream = [service_pb2.StreamMetricsResponse(points=points, cursor="2")]
+    played.metrics_streams = [stream, stream, []]
+    assert gradloom(serving, "metrics", "digits").stdout.splitlines() == [
+        "epoch 1  step 50  loss 0.5  accuracy 0.8",
+        "end of epoch 1  step 90  loss 0.45  val_loss 0.4",
+    ]
+    done = gradloom(serving, "metrics", "digits", "-f", "--scalar", "loss", "--cursor", "1", "-o", "json")
+    assert json.loads(done.stdout)["points"][1]["global_step"] == 90
+    request = played.requests[-1]
+    assert (request.follow, list(request.scalars), request.cursor) == (True, ["loss"], "1")
+    played.jobs[NAME] = succeeded_job()
+    told = gradloom(serving, "metrics", "digits", "--scalar", "los").stderr
+    assert told == "Nothing is recorded by this name; it has loss, val_accuracy.\n"
+
+
+def test_a_retry_is_told_where_it_goes_on_and_sends_what_is_set(
+    serving: Serving, played: Played, tmp_path: Path
+) -> None:
+    played.jobs[NAME] = failed_job()
+    played.jobs[NAME].spec.variable_groups.add(name="all").optimizer.type = "Adam"
+    (tmp_path / "changes.yaml").write_text("spec:\n  training: {epochs: 4, seed: 1}\n")
+    (tmp_path / "own.py").write_text("import keras\n")
+    rate = "spec.variable_groups[0].optimizer.config.learning_rate=1e-4"
+    files = (str(tmp_path / "changes.yaml"), "--user-code", str(tmp_path / "own.py"))
+    done = gradloom(
+        serving, "retry", "digits", *files, "--set", "spec.training.epochs=7", "--set", rate, "--from", "1-c"
+    )
+    assert (done.returncode, done.stdout) == (0, f"{NAME}-again\n")
+    assert f"goes on from {NAME}/checkpoints/1-c\n" in done.stderr
+    (request,) = played.of(service_pb2.RetryJobRequest)
+    spec = request.job.spec
+    assert (spec.training.epochs, spec.training.seed, spec.user_code.source) == (7, 1, "import keras\n")
+    assert spec.variable_groups[0].optimizer.type == "Adam"
+    assert spec.variable_groups[0].optimizer.config["learning_rate"] == 1e-4
+    refused = gradloom(serving, "retry", "digits", "--set", "spec.training.epoch=7")
+    assert refused.returncode == 2
+    assert 'did you mean "epochs"?' in refused.stderr
+
+
+def test_a_person_is_asked_before_a_job_is_deleted_and_a_script_is_not(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = succeeded_job()
+    for answer, code, left in (("n\n", 130, True), ("y\n", 0, False)):
+        terminal = Terminal(serving, "delete", "digits")
+        terminal.read_until("for good? [y/N]")
+        assert f"{NAME} (SUCCEEDED" in terminal.shown
+        terminal.type(answer)
+        terminal.read_to_end()
+        assert (terminal.process.returncode, NAME in played.jobs) == (code, left)
+    for options in ((), ("--yes",)):
+        played.jobs[NAME] = succeeded_job()
+        if options:
+            assert "deleted digits" in Terminal(serving, "delete", "digits", *options).read_to_end()
+        else:
+            assert gradloom(serving, "delete", "digits").stdout == "deleted digits\n"
+        assert NAME not in played.jobs
+
+
+def test_a_failed_job_that_was_watched_says_what_can_be_done_next(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = failed_job()
+    played.watches = [life(failed_job())]
+    told = gradloom(serving, "watch", "digits").stderr
+    assert "gradloom explain digits" in told
+    assert "gradloom retry digits" in told
+
+
+def test_a_job_that_has_ended_is_watched_from_its_first_event(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = succeeded_job()
+    played.watches = [[Watch(job=succeeded_job(), cursor="0"), *life(succeeded_job())[3:]]]
+    done = gradloom(serving, "watch", "digits", "--from-start")
+    assert [line.partition("  ")[2] for line in done.stdout.splitlines()[:2]] == [
+        "RUNNING",
+        "epoch 1/2  loss 0.5  val_loss 0.4",
+    ]
+    assert played.requests[0].from_start
 
 
 def test_cancel_prints_the_state(serving: Serving, played: Played) -> None:

@@ -213,6 +213,15 @@ def test_a_watch_goes_on_at_its_cursor_and_tells_no_event_twice(client: Client, 
     assert [request.cursor for request in played.of(service_pb2.WatchJobRequest)] == ["", "3", "3"]
 
 
+def test_a_watch_from_the_start_goes_on_at_its_cursor(client: Client, played: Played) -> None:
+    done = job_pb2.Job.SUCCEEDED
+    played.watches = [[watch(done, cursor="0"), watch(done, 1), LOST], [watch(done, cursor="1"), watch(done, 2)]]
+    assert [message.event.number for message in client.watch("digits", from_start=True)] == [0, 1, 0, 2]
+    first, second = played.of(service_pb2.WatchJobRequest)
+    assert (first.from_start, first.cursor) == (True, "")
+    assert (second.from_start, second.cursor) == (False, "1")
+
+
 def test_a_watch_survives_a_restart_of_the_server() -> None:
     played = Played()
     first = serve(played)
@@ -285,6 +294,61 @@ def test_logs_go_on_at_their_cursor(client: Client, played: Played) -> None:
     played.log_streams = [[lines("c1", "one", "two"), LOST], [lines("c2", "three")]]
     assert [line.text for line in client.logs("digits", follow=True)] == ["one", "two", "three"]
     assert [request.cursor for request in played.of(service_pb2.StreamLogsRequest)] == ["", "c1"]
+
+
+def test_metrics_go_on_at_their_cursor(client: Client, played: Played) -> None:
+    def points(cursor: str, *steps: int) -> service_pb2.StreamMetricsResponse:
+        return service_pb2.StreamMetricsResponse(
+            points=[job_pb2.ScalarsPoint(number=step, global_step=step) for step in steps], cursor=cursor
+        )
+
+    played.metrics_streams = [[points("c2", 1, 2), LOST], [points("c3", 3)]]
+    points_seen = client.metrics("digits", scalars=["loss"], follow=True, cursor="c0")
+    assert [point.global_step for point in points_seen] == [1, 2, 3]
+    requests = played.of(service_pb2.StreamMetricsRequest)
+    assert [request.cursor for request in requests] == ["c0", "c2"]
+    assert [list(request.scalars) for request in requests] == [["loss"], ["loss"]]
+
+
+def test_a_retry_goes_on_from_the_checkpoint_that_is_meant(client: Client, played: Played) -> None:
+    def known(checkpoint_id: str, **facts: bool) -> job_pb2.Checkpoint:
+        return job_pb2.Checkpoint(name=f"{NAME}/checkpoints/{checkpoint_id}", **facts)
+
+    played.checkpoints = [known("2-b", final=True), known("1-c"), known("1-a", best=True)]
+    meant = {"newest": "2-b", "best": "1-a", "1-c": "1-c", f"{NAME}/checkpoints/1-c": "1-c"}
+    for given, checkpoint_id in meant.items():
+        assert client.retry("digits", checkpoint=given).retry_checkpoint == f"{NAME}/checkpoints/{checkpoint_id}"
+    assert client.retry("digits", checkpoint=played.checkpoints[1]).retry_checkpoint.endswith("/1-c")
+    assert client.retry("digits").retry_checkpoint == ""
+    played.checkpoints = [known("1-c")]
+    with pytest.raises(errors.NotFoundError, match="no best checkpoint"):
+        client.retry("digits", checkpoint="best")
+
+
+def test_a_retry_without_changes_sends_none_and_one_with_sends_them_alone(
+    client: Client, played: Played, tmp_path: Path
+) -> None:
+    old = job_from_dict(DOCUMENT)
+    old.name = NAME
+    played.jobs[NAME] = old
+    (tmp_path / "own.py").write_text("import keras\n")
+    client.retry("digits")
+    client.retry(old, {"display_name": "again"}, edits={"spec.training.epochs": 7}, user_code=tmp_path / "own.py")
+    client.retry("digits", "spec:\n  training: {steps_per_epoch: 3}\n", job_id="next", validate_only=True)
+    plain, changed, checked = played.of(service_pb2.RetryJobRequest)
+    assert not plain.HasField("job")
+    assert not plain.HasField("update_mask")
+    assert list(changed.update_mask.paths) == ["display_name", "spec.training.epochs", "spec.user_code.source"]
+    assert changed.job.spec.user_code.source == "import keras\n"
+    assert changed.job.spec.training.epochs == 7
+    assert checked.job == job_from_dict({"spec": {"training": {"steps_per_epoch": 3}}})
+    assert (checked.job_id, checked.validate_only) == ("next", True)
+    assert len({request.request_id for request in (plain, changed, checked)}) == 3
+
+
+def test_a_call_that_an_older_server_does_not_know_is_told_as_such(client: Client) -> None:
+    with pytest.raises(errors.ServerFaultError, match="is it older than this client"):
+        client.pause("digits")
 
 
 def test_a_download_is_whole_and_lies_at_its_path(client: Client, played: Played, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 import grpc
+from google.protobuf import empty_pb2
 
 from gradloom.api.status import DETAILS_KEY, status_of
 from gradloom.errors import GradloomError, NotFoundError, ServerUnavailableError
@@ -28,13 +29,16 @@ class Played:
     jobs: dict[str, job_pb2.Job] = field(default_factory=dict)
     attempts: list[job_pb2.Attempt] = field(default_factory=list)
     artifacts: list[job_pb2.Artifact] = field(default_factory=list)
+    checkpoints: list[job_pb2.Checkpoint] = field(default_factory=list)
     components: list[service_pb2.ComponentInfo] = field(default_factory=list)
+    explained: service_pb2.ExplainJobResponse = field(default_factory=service_pb2.ExplainJobResponse)
     contents: dict[str, bytes] = field(default_factory=dict)
     failures: list[GradloomError] = field(default_factory=list)
     """Raised by the next single calls, one each."""
     watches: list[Sequence[Watch | GradloomError]] = field(default_factory=list)
     """Played by the next WatchJob calls, one each; the last one by all later ones."""
     log_streams: list[Sequence[service_pb2.StreamLogsResponse | GradloomError]] = field(default_factory=list)
+    metrics_streams: list[Sequence[service_pb2.StreamMetricsResponse | GradloomError]] = field(default_factory=list)
     lost_after_bytes: list[int] = field(default_factory=list)
     """The next downloads end UNAVAILABLE after so many bytes, one each."""
     requests: list[Any] = field(default_factory=list)
@@ -89,6 +93,19 @@ class PlayingServicer(service_pb2_grpc.TrainingServiceServicer):
         job.state = job_pb2.Job.CANCELLING
         return job
 
+    def RetryJob(self, request: service_pb2.RetryJobRequest, context: grpc.ServicerContext) -> job_pb2.Job:
+        self._begin(request, context)
+        return job_pb2.Job(name=f"{request.name}-again", retry_of=request.name, retry_checkpoint=request.checkpoint)
+
+    def DeleteJob(self, request: service_pb2.DeleteJobRequest, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        self._begin(request, context)
+        del self._played.jobs[request.name]
+        return empty_pb2.Empty()
+
+    def ExplainJob(self, request: Any, context: grpc.ServicerContext) -> service_pb2.ExplainJobResponse:
+        self._begin(request, context)
+        return self._played.explained
+
     def WatchJob(self, request: service_pb2.WatchJobRequest, context: grpc.ServicerContext) -> Iterator[Watch]:
         self._played.requests.append(request)
         watches = self._played.watches
@@ -97,6 +114,15 @@ class PlayingServicer(service_pb2_grpc.TrainingServiceServicer):
     def StreamLogs(self, request: Any, context: grpc.ServicerContext) -> Iterator[service_pb2.StreamLogsResponse]:
         self._played.requests.append(request)
         yield from self._play(self._played.log_streams.pop(0), context)
+
+    def StreamMetrics(self, request: Any, context: grpc.ServicerContext) -> Iterator[service_pb2.StreamMetricsResponse]:
+        self._played.requests.append(request)
+        yield from self._play(self._played.metrics_streams.pop(0), context)
+
+    def ListCheckpoints(self, request: Any, context: grpc.ServicerContext) -> service_pb2.ListCheckpointsResponse:
+        self._begin(request, context)
+        page, token = _page(self._played.checkpoints, request)
+        return service_pb2.ListCheckpointsResponse(checkpoints=page, next_page_token=token)
 
     def ListAttempts(self, request: Any, context: grpc.ServicerContext) -> service_pb2.ListAttemptsResponse:
         self._begin(request, context)

@@ -6,12 +6,12 @@ Everything heavy is imported by the command that needs it: `--help` and `version
 import click
 
 from gradloom.client import text
-from gradloom.client.commands.changing import cancel
+from gradloom.client.commands.changing import cancel, delete, pause, resume, update
 from gradloom.client.commands.components import components
-from gradloom.client.commands.creating import submit, validate
+from gradloom.client.commands.creating import retry, submit, validate
 from gradloom.client.commands.files import artifacts, download
-from gradloom.client.commands.following import logs, watch
-from gradloom.client.commands.looking import attempts, get, list_jobs
+from gradloom.client.commands.following import logs, metrics, watch
+from gradloom.client.commands.looking import attempts, checkpoints, explain, get, list_jobs
 from gradloom.client.commands.options import output_option
 from gradloom.client.group import Commands
 from gradloom.version import __version__
@@ -42,9 +42,17 @@ for command in (
     watch,
     list_jobs,
     get,
+    explain,
     logs,
+    metrics,
+    pause,
+    resume,
     cancel,
+    retry,
+    update,
+    delete,
     attempts,
+    checkpoints,
     artifacts,
     download,
     components,

@@ -9,7 +9,14 @@ from typing import IO, Any, Final
 import click
 
 from gradloom.client import text
-from gradloom.errors import GradloomError, InvalidRequestError, LimitExceededError, ServerUnavailableError
+from gradloom.client.names import shortest_reference
+from gradloom.errors import (
+    EtagMismatchError,
+    GradloomError,
+    InvalidRequestError,
+    LimitExceededError,
+    ServerUnavailableError,
+)
 
 
 class ExitCode(enum.IntEnum):
@@ -74,6 +81,8 @@ def _told(error: GradloomError) -> str:
         return f"gradloom: {told}\nStart a server with `gradloom serve`, or name one with --server HOST:PORT."
     if isinstance(error, LimitExceededError):
         return f"gradloom: {told}\nTry again in {text.span(error.retry_after_seconds)}."
+    if isinstance(error, EtagMismatchError) and error.subject:
+        return f"gradloom: {told}\nSee what it is now: gradloom get {text.one_line(shortest_reference(error.subject))}"
     return f"gradloom: {told}"
 
 

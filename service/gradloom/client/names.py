@@ -34,6 +34,11 @@ def shortest_reference(name: str) -> str:
     return name.removeprefix(f"projects/{DEFAULT_PROJECT}/jobs/")
 
 
+def typed(name: str, server: str | None) -> str:
+    """What a person types after a command to mean the job `name` of the server that they have named, if they have."""
+    return shortest_reference(name) + (f" --server {server}" if server else "")
+
+
 def server_address(given: str | None) -> str:
     """The server to talk to: `given`, else `GRADLOOM_SERVER`, else the default.
 

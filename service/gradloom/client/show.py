@@ -34,13 +34,14 @@ def job_table(jobs: Iterable[job_pb2.Job]) -> list[str]:
             shortest_reference(job.name),
             state_name(job.state),
             reason_name(job.state_reason) if job.state_reason else "-",
+            str(job.priority),
             f"{job.progress.epoch}/{job.progress.epochs}" if job.progress.epochs else "-",
             text.age(moment(job.create_time)),
             job.display_name,
         )
         for job in jobs
     )
-    return text.columns(("JOB", "STATE", "REASON", "EPOCH", "AGE", "NAME"), rows)
+    return text.columns(("JOB", "STATE", "REASON", "PRIORITY", "EPOCH", "AGE", "NAME"), rows)
 
 
 def job_lines(job: job_pb2.Job) -> Iterator[str]:
@@ -50,6 +51,9 @@ def job_lines(job: job_pb2.Job) -> Iterator[str]:
         "uid": job.uid,
         "name": job.display_name,
         "labels": ", ".join(f"{key}={value}" for key, value in sorted(job.labels.items())),
+        "priority": str(job.priority) if job.priority else "",
+        "retry of": shortest_reference(job.retry_of),
+        "goes on": f"from {job.retry_checkpoint}" if job.retry_checkpoint else "",
         "state": state_name(job.state),
         "reason": reason_name(job.state_reason) if job.state_reason else "",
         "created": text.local_time(moment(job.create_time)) if job.HasField("create_time") else "",
@@ -123,6 +127,8 @@ def outcome_details(job: job_pb2.Job) -> Iterator[str]:
         yield f"raised    {text.one_line(error.exception_type)}"
     for fault in error.field_faults:
         yield f"{_INDENT}{text.one_line(fault.field)}: {text.one_line(fault.description)}"
+    if error.hint:
+        yield f"hint      {_block(error.hint)}"
     if error.log_lines:
         yield "last lines of the log:"
         for line in error.log_lines:
@@ -151,11 +157,24 @@ def attempt_table(attempts: Iterable[job_pb2.Attempt]) -> list[str]:
             text.span((until - moment(attempt.start_time)).total_seconds()) if attempt.HasField("start_time") else "-",
             end,
             text.size(attempt.peak_memory_bytes) if attempt.peak_memory_bytes else "-",
+            _checkpoint_id(attempt.checkpoint_in) or "-",
+            _checkpoint_id(attempt.checkpoint_out) or "-",
+            _log_size(attempt) or "-",
             attempt.message,
         )
 
-    header = ("ATTEMPT", "STATE", "REASON", "DEVICES", "STARTED", "LASTED", "END", "PEAK MEMORY", "MESSAGE")
-    return text.columns(header, map(row, attempts))
+    described = ("ATTEMPT", "STATE", "REASON", "DEVICES", "STARTED", "LASTED", "END", "PEAK MEMORY")
+    return text.columns((*described, "WENT ON FROM", "SAVED", "LOG", "MESSAGE"), map(row, attempts))
+
+
+def _checkpoint_id(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _log_size(attempt: job_pb2.Attempt) -> str:
+    """Such as `1.4 MiB`, or `2.1 GiB, 1.1 GiB of it dropped` for a log that grew beyond its limit."""
+    dropped = f", {text.size(attempt.log_dropped_bytes)} of it dropped" if attempt.log_dropped_bytes else ""
+    return f"{text.size(attempt.log_size_bytes)}{dropped}" if attempt.HasField("log_size_bytes") else ""
 
 
 def artifact_table(artifacts: Iterable[job_pb2.Artifact]) -> list[str]:
@@ -171,3 +190,26 @@ def artifact_table(artifacts: Iterable[job_pb2.Artifact]) -> list[str]:
         for artifact in artifacts
     )
     return text.columns(("PATH", "KIND", "ATTEMPT", "SIZE", "SHA256"), rows)
+
+
+def checkpoint_table(checkpoints: Iterable[job_pb2.Checkpoint]) -> list[str]:
+    """One line a checkpoint, by the id that a retry goes on from."""
+    rows = (
+        (
+            _checkpoint_id(checkpoint.name),
+            str(checkpoint.attempt),
+            str(checkpoint.epoch),
+            str(checkpoint.global_step),
+            text.size(checkpoint.size_bytes),
+            text.age(moment(checkpoint.create_time)),
+            ", ".join(word for word, holds in (("best", checkpoint.best), ("final", checkpoint.final)) if holds) or "-",
+        )
+        for checkpoint in checkpoints
+    )
+    return text.columns(("CHECKPOINT", "ATTEMPT", "EPOCH", "STEP", "SIZE", "AGE", "WHICH"), rows)
+
+
+def point_line(point: job_pb2.ScalarsPoint) -> str:
+    """Such as `epoch 1  step 400  loss 0.52  accuracy 0.81`, and `end of epoch 1  step 600  ...`."""
+    end = "end of " if point.epoch_end else ""
+    return f"{end}epoch {point.epoch}  step {point.global_step}  {text.scalars(point.scalars)}"

@@ -55,6 +55,8 @@ def domain_error(error: grpc.RpcError, server: str) -> GradloomError:
         return LimitExceededError(text, _subject(details), _retry_after_seconds(details))
     if kind is ServerUnavailableError:
         return ServerUnavailableError(_unavailable_text(code, text, server))
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return ServerFaultError(f"{server} does not know this call; is it older than this client?")
     if kind is ServerFaultError:
         return ServerFaultError(f"{server} answered {code.name}: {text or 'no explanation'}")
     return kind(text)

@@ -10,7 +10,7 @@ from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.v1 import job_pb2
 
 SOURCE_FIELD: Final = "spec.user_code.source"
-_JOB_FIELDS: Final = ("display_name", "labels")
+_JOB_FIELDS: Final = ("display_name", "labels", "priority")
 
 
 def job_from_any(job: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job) -> job_pb2.Job:
@@ -22,14 +22,7 @@ def job_from_any(job: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job) 
         return job
     if isinstance(job, Mapping):
         return documents.job_from_dict(dict(job))
-    if isinstance(job, str):
-        if "\n" not in job and job.endswith((".yaml", ".yml", ".json")):
-            raise InvalidRequestError(
-                [FieldFault("job", f"is a text, not a file; for a file pass pathlib.Path({job!r})")]
-            )
-        return documents.read_job(job)
-    with Path(job).open("rb") as file:
-        return job_from_file(file)
+    return documents.read_job(_text_of_any(job, "job", (".yaml", ".yml", ".json")))
 
 
 def job_from_parts(job: Any, model: Any, fields: Mapping[str, Any]) -> job_pb2.Job:
@@ -56,22 +49,49 @@ def with_user_code(job: job_pb2.Job, user_code: str | os.PathLike[str]) -> job_p
     """
     if job.spec.HasField("user_code"):
         raise InvalidRequestError([FieldFault(SOURCE_FIELD, "must be given once: the job has user_code already")])
-    if isinstance(user_code, str) and "\n" not in user_code and user_code.endswith(".py"):
-        told = f"is a text, not a file; for a file pass pathlib.Path({user_code!r})"
-        raise InvalidRequestError([FieldFault(SOURCE_FIELD, told)])
     filled = job_pb2.Job()
     filled.CopyFrom(job)
-    if isinstance(user_code, str):
-        filled.spec.user_code.source = user_code
-    else:
-        with Path(user_code).open("rb") as file:
-            filled.spec.user_code.source = _text(file, SOURCE_FIELD)
+    filled.spec.user_code.source = source_of_any(user_code)
     return filled
+
+
+def source_of_any(user_code: str | os.PathLike[str]) -> str:
+    """Python source given as text or as the path of a file; raises as `with_user_code` does."""
+    return _text_of_any(user_code, SOURCE_FIELD, (".py",))
+
+
+def document_of_any(changes: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job) -> Mapping[str, Any]:
+    """What is to change of a job, in any form that `job_from_any` takes, as a document in proto3 JSON's mapping.
+
+    Raises as `job_from_any` does.
+    """
+    if isinstance(changes, job_pb2.Job):
+        return documents.job_to_dict(changes)
+    if isinstance(changes, Mapping):
+        documents.job_from_dict(dict(changes))
+        return changes
+    return documents.read_document(_text_of_any(changes, "job", (".yaml", ".yml", ".json")))
 
 
 def job_from_file(file: BinaryIO) -> job_pb2.Job:
     """A Job from an open file of YAML or JSON in UTF-8."""
     return documents.read_job(_text(file, "job"))
+
+
+def document_of_file(file: BinaryIO) -> Mapping[str, Any]:
+    """As `job_from_file`, as a document in proto3 JSON's mapping, which says also what is null."""
+    return documents.read_document(_text(file, "job"))
+
+
+def _text_of_any(given: str | os.PathLike[str], field: str, suffixes: tuple[str, ...]) -> str:
+    """A text, or that of the file at a path; a text that looks like a file's name is refused with the remedy."""
+    if not isinstance(given, str):
+        with Path(given).open("rb") as file:
+            return _text(file, field)
+    if "\n" not in given and given.endswith(suffixes):
+        told = f"is a text, not a file; for a file pass pathlib.Path({given!r})"
+        raise InvalidRequestError([FieldFault(field, told)])
+    return given
 
 
 def _text(file: BinaryIO, field: str) -> str:

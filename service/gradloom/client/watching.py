@@ -24,10 +24,13 @@ class View(Protocol):
         """Shows where the job is; the next one replaces it."""
 
 
-def follow(messages: Iterable[service_pb2.WatchJobResponse], view: View) -> job_pb2.Job:
-    """Shows everything until the stream ends; returns the job as it was last."""
+def follow(messages: Iterable[service_pb2.WatchJobResponse], view: View, *, announces: bool = True) -> job_pb2.Job:
+    """Shows everything until the stream ends; returns the job as it was last.
+
+    Announces what the job is before its next event, unless the events begin with its creation.
+    """
     job = job_pb2.Job()
-    announced = False
+    announced = not announces
     epochs = 0  # Of the last attempt that told: while the job waits for its next one, it has no progress.
     with view:
         for message in messages:
@@ -58,8 +61,8 @@ def event_line(event: job_pb2.Event, epochs: int) -> str:
 
 
 def _standing(job: job_pb2.Job) -> str:
-    progress = show.progress_line(job) if job.state == job_pb2.Job.RUNNING else ""
-    return show.state_name(job.state) + (f": {progress}" if progress else "")
+    more = show.progress_line(job) if job.state == job_pb2.Job.RUNNING else text.one_line(job.state_message)
+    return show.state_name(job.state) + (f": {more}" if more else "")
 
 
 def _stamped(moment: str, said: str) -> str:

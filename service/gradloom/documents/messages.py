@@ -101,7 +101,7 @@ def _fill(message: Message, value: Plain, path: str, faults: Faults) -> None:
 def _fill_field(message: Message, field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> None:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         _fill_map(getattr(message, field.name), field.message_type, value, path, faults)
-    elif _is_repeated(field):
+    elif is_repeated(field):
         if not isinstance(value, list | tuple):
             faults.add(path, f"must be a list; got {shown(value)}{_long_form(path, value)}")
             return
@@ -133,7 +133,8 @@ def _long_form(path: str, value: Plain) -> str:
     return f"; write [{example}]" if name in _LISTS else f"; write {example}"
 
 
-def _is_repeated(field: FieldDescriptor) -> bool:
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Whether the field is a list or a map."""
     # `is_repeated` is newer than the oldest protobuf that the client runs with; `label` warns in the newest.
     if hasattr(field, "is_repeated"):
         return bool(field.is_repeated)

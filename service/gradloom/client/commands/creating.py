@@ -1,19 +1,36 @@
 """What makes jobs, or checks what would be made."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
 from gradloom.client import text
 from gradloom.client.commands.connection import connected
 from gradloom.client.commands.following import follow_to_the_end
-from gradloom.client.commands.options import output_option, project_option, server_option, user_code_option
-from gradloom.client.commands.printing import print_json, print_lines, typed
+from gradloom.client.commands.options import (
+    client_command,
+    job_argument,
+    output_option,
+    project_option,
+    server_option,
+    user_code_option,
+)
+from gradloom.client.commands.printing import print_json, print_lines
+from gradloom.client.names import typed
 
 if TYPE_CHECKING:
     from gradloom.client.client import Client
     from gradloom.v1 import job_pb2
+
+
+_job_id_option: Final = click.option("--job-id", metavar="ID", help="The new job's id. Default: generated.")
+_watch_option: Final = click.option(
+    "--watch", is_flag=True, help="Show the job until it has ended; exit 1 unless it succeeded."
+)
+_validate_only_option: Final = click.option(
+    "--validate-only", is_flag=True, help="Check everything, with TensorFlow too, but create nothing."
+)
 
 
 @click.command()
@@ -22,9 +39,10 @@ if TYPE_CHECKING:
 @project_option
 @click.argument("file", type=click.File("rb"))
 @user_code_option
-@click.option("--job-id", metavar="ID", help="The job's id. Default: generated.")
-@click.option("--watch", is_flag=True, help="Show the job until it has ended; exit 1 unless it succeeded.")
-@click.option("--validate-only", is_flag=True, help="Check everything, with TensorFlow too, but create nothing.")
+@_job_id_option
+@click.option("--priority", type=int, metavar="N", help="Jobs of a higher one are given devices first; -1000 to 1000.")
+@_watch_option
+@_validate_only_option
 def submit(
     server: str | None,
     output: str,
@@ -32,6 +50,7 @@ def submit(
     file: BinaryIO,
     user_code: Path | None,
     job_id: str | None,
+    priority: int | None,
     watch: bool,
     validate_only: bool,
 ) -> None:
@@ -42,6 +61,8 @@ def submit(
     from gradloom.client.submission import job_from_file
 
     job = job_from_file(file)
+    if priority is not None:
+        job.priority = priority
     with connected(server, project) as client:
         created = client.submit(job, user_code=user_code, job_id=job_id, validate_only=validate_only)
         if validate_only:
@@ -68,6 +89,66 @@ def validate(server: str | None, output: str, project: str, file: BinaryIO, user
         _show_validated(client.submit(job, user_code=user_code, validate_only=True), output)
 
 
+@client_command
+@job_argument
+@click.argument("file", metavar="[FILE]", type=click.File("rb"), required=False)
+@click.option(
+    "--set",
+    "written",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="A field that differs, such as spec.training.epochs=5 or "
+    "spec.variable_groups[0].optimizer.config.learning_rate=1e-4; without a VALUE it is cleared. May be given several "
+    "times.",
+)
+@user_code_option
+@click.option(
+    "--from",
+    "checkpoint",
+    metavar="CHECKPOINT",
+    help="Go on from this checkpoint: an id that `gradloom checkpoints` shows, newest or best. Default: from scratch.",
+)
+@_job_id_option
+@_watch_option
+@_validate_only_option
+def retry(
+    server: str | None,
+    output: str,
+    job: str,
+    file: BinaryIO | None,
+    written: tuple[str, ...],
+    user_code: Path | None,
+    checkpoint: str | None,
+    job_id: str | None,
+    watch: bool,
+    validate_only: bool,
+) -> None:
+    """Make a new job from JOB, which has ended and stays as it is.
+
+    FILE (YAML or JSON; - is stdin) holds the fields that differ, as a job file does: lists, mappings, components and
+    data sources as a whole, null for one that is cleared. --set changes single ones, after FILE.
+    """
+    from gradloom.client.edits import parse_edits
+    from gradloom.client.submission import document_of_file
+
+    changes = None if file is None else document_of_file(file)
+    edits = dict(parse_edits(written))
+    with connected(server) as client:
+        created = client.retry(
+            job,
+            changes,
+            edits=edits,
+            user_code=user_code,
+            checkpoint=checkpoint,
+            job_id=job_id,
+            validate_only=validate_only,
+        )
+        if validate_only:
+            _show_validated(created, output)
+        else:
+            _show_created(client, created, output, server, watch)
+
+
 def _show_validated(job: "job_pb2.Job", output: str) -> None:
     if output == "json":
         print_json(job)
@@ -82,6 +163,8 @@ def _show_validated(job: "job_pb2.Job", output: str) -> None:
 
 
 def _show_created(client: "Client", job: "job_pb2.Job", output: str, server: str | None, watch: bool) -> None:
+    if job.retry_checkpoint:
+        text.remark(text.one_line(f"goes on from {job.retry_checkpoint}"))
     if watch:
         if output == "text":
             text.say(f"submitted {job.name}")
@@ -90,6 +173,8 @@ def _show_created(client: "Client", job: "job_pb2.Job", output: str, server: str
         print_json(job)
     else:
         text.say(job.name)
-    text.remark(f"Watch it:   gradloom watch {typed(job.name, server)}")
-    text.remark(f"Its log:    gradloom logs -f {typed(job.name, server)}")
-    text.remark(f"Cancel it:  gradloom cancel {typed(job.name, server)}")
+    reference = typed(job.name, server)
+    text.remark(f"Watch it:   gradloom watch {reference}")
+    text.remark(f"If it waits or fails:  gradloom explain {reference}")
+    text.remark(f"Its log:    gradloom logs -f {reference}")
+    text.remark(f"Cancel it:  gradloom cancel {reference}")

@@ -12,13 +12,26 @@ from gradloom.client.commands.printing import print_json, print_json_list, print
 @server_option
 @output_option
 @project_option
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N. Default: all.")
-def list_jobs(server: str | None, output: str, project: str, limit: int | None) -> None:
+@click.option(
+    "--filter",
+    metavar="EXPRESSION",
+    default="",
+    help="Such as 'state = FAILED AND labels.team = vision', 'create_time > \"2026-11-01T00:00:00Z\"' or "
+    "'display_name = \"mnist*\"'. OR binds tighter than AND.",
+)
+@click.option(
+    "--order-by",
+    metavar="FIELDS",
+    default="",
+    help="Such as 'priority desc, create_time'. Default: newest first.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N. Default: all.")
+def list_jobs(server: str | None, output: str, project: str, filter: str, order_by: str, limit: int | None) -> None:
     """List the jobs, newest first."""
     from itertools import islice
 
     with connected(server, project) as client:
-        jobs = list(islice(client.list(), limit))
+        jobs = list(islice(client.list(filter=filter, order_by=order_by), limit))
     if output == "json":
         print_json_list("jobs", jobs)
         return
@@ -26,6 +39,8 @@ def list_jobs(server: str | None, output: str, project: str, limit: int | None) 
 
     if jobs:
         print_lines(show.job_table(jobs))
+    elif filter:
+        text.remark("No job matches the filter.")
     else:
         text.remark("No jobs yet. Submit one: gradloom submit FILE")
 
@@ -58,3 +73,37 @@ def attempts(server: str | None, output: str, job: str) -> None:
     from gradloom.client import show
 
     print_lines(show.attempt_table(found))
+
+
+@client_command
+@job_argument
+def checkpoints(server: str | None, output: str, job: str) -> None:
+    """List the checkpoints of JOB that are kept, newest first.
+
+    `gradloom retry JOB --from CHECKPOINT` goes on from one.
+    """
+    with connected(server) as client:
+        found = list(client.checkpoints(job))
+    if output == "json":
+        print_json_list("checkpoints", found)
+        return
+    from gradloom.client import show
+
+    if found:
+        print_lines(show.checkpoint_table(found))
+    else:
+        text.remark("No checkpoint is on record.")
+
+
+@client_command
+@job_argument
+def explain(server: str | None, output: str, job: str) -> None:
+    """Say why JOB waits, runs or has ended, and what to do about it."""
+    with connected(server) as client:
+        explained = client.explain(job)
+    if output == "json":
+        print_json(explained)
+        return
+    from gradloom.client.explanation import explanation_lines
+
+    print_lines(explanation_lines(explained, server))

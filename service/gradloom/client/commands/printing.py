@@ -1,9 +1,8 @@
-"""What commands print alike: messages as JSON, lines as they are, what a person may do next."""
+"""What commands print alike: messages as JSON, and lines as they are."""
 
 from typing import Any
 
 from gradloom.client import text
-from gradloom.client.names import shortest_reference
 
 
 def print_json(message: Any, *, indent: int | None = 2) -> None:
@@ -27,8 +26,3 @@ def print_lines(lines: Any) -> None:
     """Prints each line."""
     for line in lines:
         text.say(line)
-
-
-def typed(job: str, server: str | None) -> str:
-    """What a person types after a command to mean a job of this server, whose name or id is `job`."""
-    return shortest_reference(job) + (f" --server {server}" if server else "")

@@ -1,0 +1,62 @@
+"""The commands that change, explain and list jobs, against the API over a real store."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gradloom.client.cli import cli
+from gradloom.v1 import job_pb2, service_pb2
+from tests.api_server import Api, api_server
+
+NAME = "projects/default/jobs/digits"
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with api_server(tmp_path) as running:
+        yield running
+
+
+async def gradloom(api: Api, *arguments: str, given: str | None = None) -> Result:
+    """Runs a command in this process, nobody at its terminal."""
+    environment = {"GRADLOOM_SERVER": api.address, "TZ": "UTC"}
+    return await asyncio.to_thread(CliRunner().invoke, cli, arguments, given, environment)
+
+
+async def done(api: Api, *arguments: str, given: str | None = None) -> str:
+    """What a command prints that does what it should."""
+    result = await gradloom(api, *arguments, given=given)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+async def job(api: Api, name: str = NAME) -> job_pb2.Job:
+    return await api.stub.GetJob(service_pb2.GetJobRequest(name=name))
+
+
+async def test_update_changes_what_is_given_and_leaves_the_rest(api: Api) -> None:
+    api.create()
+    await done(api, "update", "digits", "--label", "team=vision", "--label", "a.b/c=x", "--priority", "5")
+    shown = await done(api, "update", "digits", "--remove-label", "team", "--display-name", "größer", "-o", "json")
+    changed = await job(api)
+    assert json.loads(shown)["display_name"] == changed.display_name == "größer"
+    assert (dict(changed.labels), changed.priority) == ({"a.b/c": "x"}, 5)
+    assert "priority  5" in await done(api, "get", "digits")
+    for wrong in ((), ("--label", "team")):
+        assert (await gradloom(api, "update", "digits", *wrong)).exit_code == 2
+
+
+async def test_submit_takes_a_priority_over_the_file_s(api: Api) -> None:
+    document = {"priority": 1, "spec": json.loads(await submitted(api))["spec"]}
+    await done(api, "submit", "-", "--priority", "7", "--job-id", "urgent", given=json.dumps(document))
+    assert (await job(api, "projects/default/jobs/urgent")).priority == 7
+
+
+async def submitted(api: Api) -> str:
+    """A job as JSON, whose spec can be submitted again."""
+    api.create()
+    return await done(api, "get", "digits", "-o", "json")

@@ -361,12 +361,14 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_cancel(serving: Serving, 
     assert played.of(service_pb2.CancelJobRequest) == []
 
 
-def test_a_terminal_of_80_columns_shows_epoch_step_speed_and_scalars(serving: Serving, played: Played) -> None:
+def test_a_terminal_of_80_columns_shows_epoch_step_speed_scalars_and_trouble(serving: Serving, played: Played) -> None:
     played.held.clear()
     played.watches = [life(succeeded_job())[:5]]
+    for message in played.watches[0]:
+        message.job.progress.trouble = "no room for a checkpoint"
     terminal = Terminal(serving, "watch", "digits", COLUMNS="80")
-    shown = terminal.read_until("loss 0.5  accuracy 0.8")
-    for part in ("training", "epoch 1/2", "step 50/100", "12,346 examples/s"):
+    shown = terminal.read_until("no room for a checkpoint")
+    for part in ("training", "epoch 1/2", "step 50/100", "12,346 examples/s", "loss 0.5  accuracy 0.8"):
         assert part in shown
     terminal.process.send_signal(signal.SIGINT)
     terminal.read_to_end()
@@ -511,7 +513,9 @@ def test_get_shows_how_a_job_runs(serving: Serving, played: Played) -> None:
         )
     )
     played.jobs[NAME] = job
+    job.progress.trouble = "no room for a checkpoint"
     shown = gradloom(serving, "get", "digits").stdout
+    assert "trouble   no room for a checkpoint\n" in shown
     assert "runs on   2 CPU replicas, MIXED_BFLOAT16, compiled by XLA\n" in shown
     assert "group     head: 1 variable, 640 parameters, Adam, one update in 4 steps, from epoch 3, averaged\n" in shown
     assert "weights   from projects/default/jobs/a at step 50: 1 loaded, 1 not\n" in shown

@@ -50,6 +50,17 @@ async def test_update_changes_what_is_given_and_leaves_the_rest(api: Api) -> Non
         assert (await gradloom(api, "update", "digits", *wrong)).exit_code == 2
 
 
+async def test_what_somebody_else_has_changed_meanwhile_is_not_changed_over_it(api: Api) -> None:
+    api.create()
+    seen = json.loads(await done(api, "get", "digits", "-o", "json"))["etag"]
+    await done(api, "update", "digits", "--priority", "5", "--etag", seen)
+    for command in (("update", "--priority", "9"),):
+        refused = await gradloom(api, command[0], "digits", *command[1:], "--etag", seen)
+        assert refused.exit_code == 4
+        assert "gradloom get digits" in refused.stderr
+    assert (await job(api)).priority == 5
+
+
 async def test_submit_takes_a_priority_over_the_file_s(api: Api) -> None:
     document = {"priority": 1, "spec": json.loads(await submitted(api))["spec"]}
     await done(api, "submit", "-", "--priority", "7", "--job-id", "urgent", given=json.dumps(document))

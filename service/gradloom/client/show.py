@@ -61,6 +61,7 @@ def job_lines(job: job_pb2.Job) -> Iterator[str]:
         "ended": text.local_time(moment(job.end_time)) if job.HasField("end_time") else "",
         "attempts": str(job.attempt_count) if job.attempt_count else "",
         "progress": progress_line(job),
+        "trouble": job.progress.trouble,
     }
     for name, value in facts.items():
         if value:

@@ -94,7 +94,7 @@ class SilentView(PlainView):
 
 
 class LiveView:
-    """Lines that stay above a bar that moves and a line of scalars, on a terminal."""
+    """Lines that stay above a bar that moves, the newest scalars and what holds the job up, on a terminal."""
 
     def __init__(self, stream: Any):
         """Shows nothing yet; `stream` is the terminal."""
@@ -111,7 +111,7 @@ class LiveView:
             TimeRemainingColumn(compact=True),
         )
         self._task: TaskID | None = None
-        self._scalars = ""
+        self._below: list[str] = []
         self._live = Live(
             get_renderable=self._shown,
             console=self._console,
@@ -147,14 +147,14 @@ class LiveView:
             self._task = self._bar.add_task(**moved)
         else:
             self._bar.update(self._task, **moved)
-        self._scalars = text.scalars(progress.scalars)
+        self._below = [line for line in (text.scalars(progress.scalars), text.one_line(progress.trouble)) if line]
 
     def _shown(self) -> Any:
         from rich.console import Group
         from rich.text import Text
 
-        bar = self._bar.get_renderable()
-        return Group(bar, Text(self._scalars, no_wrap=True, overflow="ellipsis")) if self._scalars else bar
+        lines = (Text(line, no_wrap=True, overflow="ellipsis") for line in self._below)
+        return Group(self._bar.get_renderable(), *lines)
 
 
 def view_for(stream: Any) -> View:

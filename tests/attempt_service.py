@@ -33,6 +33,8 @@ class AttemptServer(attempt_pb2_grpc.AttemptServiceServicer):
         self.reports: list[attempt_pb2.ReportRequest] = []
         self.events: list[job_pb2.Event] = []
         self.events_of_earlier_attempts: list[job_pb2.Event] = []
+        self.points: list[job_pb2.ScalarsPoint] = []
+        self.points_of_earlier_attempts: list[job_pb2.ScalarsPoint] = []
         self.checkpoints: list[attempt_pb2.Checkpoint] = []
         """Newest first, with absolute paths."""
         self.resolved: spec_pb2.ResolvedSpec | None = None
@@ -97,6 +99,8 @@ class AttemptServer(attempt_pb2_grpc.AttemptServiceServicer):
             assert not self.reports or request.beat > self.reports[-1].beat
             self.reports.append(request)
             self.events.extend(request.events[max(0, len(self.events) - request.event_offset) :])
+            assert request.points_offset <= len(self.points)
+            self.points.extend(request.points[len(self.points) - request.points_offset :])
             self._after(context)
             return attempt_pb2.ReportResponse(directive=self.directive)
 
@@ -125,6 +129,8 @@ class AttemptServer(attempt_pb2_grpc.AttemptServiceServicer):
         self.reports, self.finished = [], None
         self.events_of_earlier_attempts += self.events
         self.events = []
+        self.points_of_earlier_attempts += self.points
+        self.points = []
 
     def FinishAttempt(self, request, context):
         with self._changed:

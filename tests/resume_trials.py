@@ -103,13 +103,24 @@ def build(kind: type[Training], replicas: int, seed: int) -> Training:
     target = Target("", keras.losses.SparseCategoricalCrossentropy(), metrics=metrics)
     # 7 batches, the last one of 5, in a pass; an epoch ends in the middle of one.
     options = spec_pb2.TrainingSpec(
-        global_batch_size=8, seed=4, steps_per_epoch=9, clip_norm=1.0, synchronized_batch_normalization=False
+        global_batch_size=8,
+        seed=4,
+        steps_per_epoch=9,
+        clip_norm=1.0,
+        synchronized_batch_normalization=False,
+        scalars_every_steps=4,
     )
     return kind(model, (target,), groups, options, TRAIN, VALIDATION, distribution)
 
 
 def train_on(training: Training, found: dict[str, Any]) -> None:
-    """Trains to the end; adds what every epoch that ends in it, and the test, give."""
+    """Trains to the end; adds what is recorded at steps, and what every epoch that ends in it, and the test, give."""
+
+    def record(epoch: int, scalars: Any) -> None:
+        for name, value in scalars.items():
+            found[f"point/{training.global_step}/{epoch}/{name}"] = value
+
+    training.record_with(record)
     for epoch in range(training.place.epoch, EPOCHS + 1):
         for name, value in training.run_epoch(epoch).items():
             found[f"scalar/{epoch}/{name}"] = value

@@ -40,6 +40,7 @@ spec:
     epochs: 100
     seed: 7
     steps_per_epoch: 12
+    scalars_every_steps: 5
     early_stopping: {min_delta: 1000, patience: 55}
     checkpoint: {every_seconds: 0.15}
 """
@@ -118,11 +119,15 @@ def outcome_of(server) -> dict:
         if event.kind == job_pb2.Event.EPOCH_ENDED:
             # What was done again gave the same again.
             assert epochs.setdefault(event.epoch, dict(event.scalars)) == dict(event.scalars)
+    points = {}
+    for point in [*server.points_of_earlier_attempts, *server.points]:
+        assert points.setdefault((point.global_step, point.epoch_end), point) == point
     progress = server.finished.progress
     return {
         "arrays": {key: (array.dtype, array.shape, array.tobytes()) for key, array in saved.arrays.items()},
         "state": saved.header.state,
         "epochs": dict(sorted(epochs.items())),
+        "points": dict(sorted(points.items())),
         "progress": (progress.epoch, progress.global_step, progress.total_steps, dict(progress.scalars)),
         "export": server.finished.export.largest_difference,
     }
@@ -136,6 +141,10 @@ def test_an_attempt_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
         # Only the first epoch improves by so much.
         assert list(alone["epochs"]) == list(range(1, 57))
         assert alone["progress"][:3] == (56, 672, 672)
+        assert [step for step, ended in alone["points"] if not ended] == list(range(5, 673, 5))
+        ends = [point for point in alone["points"].values() if point.epoch_end]
+        assert {point.epoch: dict(point.scalars) for point in ends} == alone["epochs"]
+        assert [point.global_step for point in ends] == list(range(12, 673, 12))
         assert alone["state"]["ends"]["stopped"]
         told = notices(server.events)
         assert any(notice.startswith("group 'head': the learning rate is ") for notice in told)

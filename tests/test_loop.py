@@ -42,6 +42,13 @@ def build(train, validation=None, rate=0.05, dropout=0.0, **options):
     return Training(model, [target], groups, options, train, validation, distribution)
 
 
+def points_of(training):
+    """What is recorded of a training from now on: step, epoch and scalars."""
+    points = []
+    training.record_with(lambda epoch, scalars: points.append((training.global_step, epoch, scalars)))
+    return points
+
+
 def mean_loss_and_accuracy(model, arrays):
     scores = model.predict(arrays.features.astype(np.float32), verbose=0)
     chosen = scores[np.arange(len(arrays)), arrays.labels]
@@ -83,7 +90,10 @@ def test_the_order_of_an_epoch_follows_from_seed_and_epoch_alone():
 @pytest.mark.parametrize("steps_per_loop", [1, 3, 1000])
 def test_looks_change_no_bit_of_the_result(steps_per_loop):
     train = examples(61)
-    plain, looked_at = build(train, dropout=0.3), build(train, dropout=0.3, steps_per_loop=steps_per_loop)
+    plain = build(train, dropout=0.3)
+    recorded = build(train, dropout=0.3, scalars_every_steps=3)
+    looked_at = build(train, dropout=0.3, scalars_every_steps=3, steps_per_loop=steps_per_loop)
+    points = {training: points_of(training) for training in (recorded, looked_at)}
     done = threading.Event()
 
     def look():
@@ -93,14 +103,23 @@ def test_looks_change_no_bit_of_the_result(steps_per_loop):
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        results = [(plain.run_epoch(epoch), looked_at.run_epoch(epoch)) for epoch in (1, 2, 3)]
+        results = [
+            (plain.run_epoch(epoch), recorded.run_epoch(epoch), looked_at.run_epoch(epoch)) for epoch in (1, 2, 3)
+        ]
     finally:
         done.set()
         watcher.join()
-    for expected, found in results:
-        assert expected == found
-    for expected, found in zip(plain.model.get_weights(), looked_at.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(expected, found)
+    for expected, *found in results:
+        assert found == [expected, expected]
+    for training in (recorded, looked_at):
+        for expected, found in zip(plain.model.get_weights(), training.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(expected, found)
+    assert points[recorded] == points[looked_at]
+    assert [(step, epoch) for step, epoch, _ in points[recorded]] == [
+        (step, 1 + (step - 1) // 8) for step in range(3, 25, 3)
+    ]
+    # Of an epoch's last step, what its end gives.
+    assert points[recorded][-1][2] == results[-1][0]
 
 
 def test_a_snapshot_counts_steps_and_examples_while_an_epoch_runs():
@@ -191,6 +210,21 @@ def test_the_scalars_of_an_epoch_are_means_over_its_own_steps():
     for name, expected in (("loss", loss), ("accuracy", accuracy)):
         mean = sum(count * part[name] for count, part in zip(counts, parts, strict=True)) / (3 * 29)
         assert mean == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_what_is_recorded_at_a_step_are_the_means_over_its_epochs_examples_so_far(every):
+    arrays = examples(29)
+    training = build(arrays, rate=0.0, scalars_every_steps=every)
+    points = points_of(training)
+    for epoch in (1, 2, 3):
+        training.run_epoch(epoch)
+    assert [step for step, _, _ in points] == list(range(every, 13, every))
+    scores = training.model.predict(arrays.features.astype(np.float32), verbose=0)
+    losses, hits = -np.log(scores[np.arange(29), arrays.labels]), scores.argmax(axis=1) == arrays.labels
+    for step, epoch, scalars in points:
+        seen = permutation(29, 4, tf.constant(epoch)).numpy()[: 8 * (step - 4 * (epoch - 1))]
+        assert scalars == pytest.approx({"loss": losses[seen].mean(), "accuracy": hits[seen].mean()}, rel=1e-5)
 
 
 def test_epochs_are_trained_one_after_the_other():

@@ -1,5 +1,6 @@
 """The heartbeat and the calls of a trainer, against a server that goes away, loses answers and says stop."""
 
+import itertools
 import threading
 import time
 
@@ -7,8 +8,10 @@ import pytest
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import AttemptSupersededError, PermissionDeniedError, WrongStateError
+from gradloom.trainer import points, reports
 from gradloom.trainer.control import ControlPlane
-from gradloom.trainer.reports import Look, Reporter
+from gradloom.trainer.points import MOST_PER_REPORT
+from gradloom.trainer.reports import INTERVAL_SECONDS, Look, Reporter
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.attempt_service import TOKEN, AttemptServer
 
@@ -38,6 +41,10 @@ def reporter(control, stops):
 
 def epoch_ended(epoch):
     return job_pb2.Event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars={"loss": 1.0 / epoch})
+
+
+def point(step):
+    return job_pb2.ScalarsPoint(global_step=step, epoch=1, scalars={"loss": 1.0 / step})
 
 
 def epochs(events):
@@ -85,6 +92,91 @@ def test_events_of_the_time_when_the_server_was_away_arrive_when_it_is_back(serv
     waiting.join(20)
     assert not waiting.is_alive()
     assert epochs(server.events) == list(range(1, 601))
+
+
+def test_an_answer_that_is_lost_stores_no_point_twice(server, reporter):
+    server.answers_to_lose = 2
+    for step in (10, 20, 30):
+        reporter.add_point(point(step))
+    reporter.flush()
+    reporter.add_point(point(40))
+    reporter.flush()
+    assert sum(len(report.points) for report in server.reports) > 4
+    assert server.points == [point(step) for step in (10, 20, 30, 40)]
+
+
+def test_points_wait_for_the_beat_until_a_report_is_full(server, reporter):
+    reporter.flush()
+    seen = len(server.reports)
+    for step in range(1, MOST_PER_REPORT):
+        reporter.add_point(point(step))
+    assert len(server.reports) - seen <= 1
+    begun = time.monotonic()
+    reporter.flush()
+    for step in range(1, 3 * MOST_PER_REPORT):
+        reporter.add_point(point(step))
+    reporter.flush()
+    # What a report has no room for does not wait for a beat.
+    assert time.monotonic() - begun < 2 * INTERVAL_SECONDS
+    assert max(len(report.points) for report in server.reports) == MOST_PER_REPORT
+    assert [one.global_step for one in server.points[MOST_PER_REPORT - 1 :]] == list(range(1, 3 * MOST_PER_REPORT))
+
+
+def test_a_flush_waits_for_no_point_that_comes_after_it(server, reporter):
+    done = threading.Event()
+
+    def record():
+        for step in itertools.count(1):
+            reporter.add_point(point(step))
+            if done.wait(0.0002):
+                return
+
+    recording = threading.Thread(target=record)
+    recording.start()
+    begun = time.monotonic()
+    for _ in range(3):
+        reporter.flush()
+    taken = time.monotonic() - begun
+    done.set()
+    recording.join()
+    assert taken < 5
+
+
+def test_recording_waits_for_a_server_that_is_away_once_the_memory_for_points_is_full(server, reporter, monkeypatch):
+    size = point(1).ByteSize()
+    monkeypatch.setattr(points, "MOST_WAITING_BYTES", 1000 * size)
+    server.wait_until(lambda: server.reports)
+    server.stop()
+    recorded = []
+
+    def record():
+        for step in range(1, 1501):
+            reporter.add_point(point(step))
+            recorded.append(step)
+
+    recording = threading.Thread(target=record)
+    recording.start()
+    recording.join(0.7)
+    assert 900 < len(recorded) <= 1000
+    server.start()
+    recording.join(20)
+    reporter.flush()
+    assert [one.global_step for one in server.points] == list(range(1, 1501))
+
+
+def test_a_server_that_fails_every_time_holds_nobody_up_for_want_of_room(server, reporter, monkeypatch, caplog):
+    monkeypatch.setattr(points, "MOST_WAITING_BYTES", 100)
+    monkeypatch.setattr(reports, "MOST_FAULTS", 2)
+    server.broken = True
+    for step in range(1, 100):
+        reporter.add_point(point(step))
+    assert sum("are not recorded: the server fails" in message for message in caplog.messages) == 1
+    server.broken = False
+    reporter.flush()
+    reporter.add_point(point(100))
+    reporter.flush()
+    steps = [one.global_step for one in server.points]
+    assert steps == [*range(1, len(steps)), 100]
 
 
 def test_the_first_step_is_timed_and_steps_and_examples_are_counted_once(server, reporter):
@@ -147,12 +239,15 @@ def test_a_reporter_goes_on_where_the_one_before_ended(server, control, stops):
     with Reporter(control, attempt=1, on_stop=stops.append, started=5.0) as first:
         first.update(epoch=3, scalars={"loss": 0.1})
         first.add_event(epoch_ended(3))
+        first.add_point(point(30))
         first.flush()
     left = first.handover()
     with Reporter(control, attempt=1, on_stop=stops.append, started=5.0, handover=left) as second:
         second.add_event(epoch_ended(4))
+        second.add_point(point(40))
         second.flush()
     assert epochs(server.events) == [3, 4]
+    assert server.points == [point(30), point(40)]
     assert server.reports[-1].progress.scalars == {"loss": 0.1}
     assert server.reports[-1].progress.epoch == 3
 

@@ -27,6 +27,8 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_bits_of_one_lef
     kinds = {what.split("/")[1].split("@")[0] for what in runs["alone"] if what.startswith("state/")}
     assert kinds == {"model", "group", "tally", "global_step"}
     assert "scalar/3/val_top" in runs["alone"]
+    recorded = {int(what.split("/")[1]) for what in runs["alone"] if what.startswith("point/")}
+    assert recorded == {4, 8, 12, 16, 20, 24}
     # What is not synchronized differs between replicas, and is kept for each.
     own = {what for what in runs["alone"] if what.endswith("@1")}
     assert own

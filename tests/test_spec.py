@@ -146,6 +146,7 @@ BUILDER = {"builder": {"type": "gradloom>SparseMLP", "config": {"name": "mlp", "
         ("spec.training.epochs", 0, "spec.training.epochs"),
         ("spec.training.global_batch_size", 0, "spec.training.global_batch_size"),
         ("spec.training.steps_per_loop", 0, "spec.training.steps_per_loop"),
+        ("spec.training.scalars_every_steps", 0, "spec.training.scalars_every_steps"),
         ("spec.training.seed", 2**31, "spec.training.seed"),
         ("spec.training.seed", -1, "spec.training.seed"),
         ("spec.training.clip_norm", "Infinity", "spec.training.clip_norm"),
@@ -296,7 +297,7 @@ def test_defaults_are_filled_once_and_for_all() -> None:
     assert training.checkpoint == spec_pb2.CheckpointSpec(every_seconds=30, keep=2, best="loss")
     assert spec.variable_groups[0].update_every_steps == 1
     assert not spec.data.HasField("validation")
-    for unset in ("steps_per_loop", "steps_per_epoch", "early_stopping", "clip_norm"):
+    for unset in ("steps_per_loop", "steps_per_epoch", "scalars_every_steps", "early_stopping", "clip_norm"):
         assert not spec.training.HasField(unset)
 
 

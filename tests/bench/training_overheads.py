@@ -4,7 +4,8 @@
 
 Counts the processor seconds of all threads: of a checkpoint (copy, file, digest, fsync), of a look (a step of its own,
 norms, ratios, scalars) and of a report (both sides of the call), and sets them against one checkpoint in 30 seconds and
-two looks and reports in a second. Ends with 1 when the sum is above its target.
+two looks and reports in a second. Ends with 1 when the sum is above its target. Besides, what scalars by step add when
+they are recorded every hundredth step.
 """
 
 import argparse
@@ -57,11 +58,12 @@ def report(name: str, rounds: int) -> int:
 
     training = training_of(WORK[name], Looked)
     training.run_epoch(1)
-    checkpoints, looks, stalls = [], [], []
+    checkpoints, looks, stalls, points = [], [], [], []
     with tempfile.TemporaryDirectory() as directory:
         for number in range(rounds + 1):
             plain, looked = (epoch_seconds(training, always) for always in (False, True))
             looks.append((looked - plain) / (STEPS - 1))
+            points.append(((recorded_seconds(training) - plain) / STEPS, plain / STEPS))
             seconds, stall, size = save(training, Path(directory), number)
             checkpoints.append(seconds)
             stalls.append(stall)
@@ -79,6 +81,10 @@ def report(name: str, rounds: int) -> int:
     total = sum(float(np.median(taken)) for taken in shares.values())
     print(f"{'together':<34}{total:>17.2%} {'':>19}{TARGET:>9.0%}{'' if total <= TARGET else '   MISSED'}")
     print(f"{'a checkpoint holds the loop up for':<34}{1e3 * np.median(stalls[1:]):>14.1f} ms   ({size / 1e6:.1f} MB)")
+    point, step = np.median(points[1:], axis=0)
+    print(
+        f"{'scalars of a step, recorded, take':<34}{1e6 * point:>14.0f} µs   ({point / step / 100:.2%} every 100 steps)"
+    )
     return int(total > TARGET)
 
 
@@ -86,6 +92,24 @@ def epoch_seconds(training: Any, always: bool) -> float:
     """Processor seconds of an epoch, with a look after every step or after the last."""
     training.always = always
     return processor_seconds(lambda: training.run_epoch(training.place.epoch))
+
+
+def recorded_seconds(training: Any) -> float:
+    """Processor seconds of an epoch whose every step is recorded, up to what a report takes along."""
+    from gradloom.trainer.points import Points
+    from gradloom.v1 import job_pb2
+
+    points = Points()
+
+    def record(epoch: int, scalars: Any) -> None:
+        points.add(job_pb2.ScalarsPoint(global_step=training.global_step, epoch=epoch, scalars=scalars))
+
+    training.record_with(record)
+    training._record_every_steps = 1
+    seconds = epoch_seconds(training, always=False)
+    training._record_every_steps = None
+    assert len(points) == STEPS
+    return seconds
 
 
 def processor_seconds(act: Callable[[], Any]) -> float:

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from gradloom import Client
 from gradloom.trainer import checkpoints
+from gradloom.v1 import service_pb2, service_pb2_grpc
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,14 +104,27 @@ class Server:
         return self.process.wait(seconds)
 
     def final_state(self, job: Any) -> dict[str, bytes]:
-        """Every array of the final checkpoint of a job that has trained to its end: its bytes by its key."""
+        """What a job that has trained to its end leaves: bytes of the final checkpoint's arrays, scalars by step."""
         directory = self.data_directory / "artifacts" / job.uid
         # Their names begin with a count.
         last = checkpoints.read(
             max(directory.glob("*/checkpoints/*"), key=lambda path: (int(path.parts[-3]), path.name))
         )
         assert last.header.global_step == job.progress.total_steps
-        return {key: array.tobytes() for key, array in last.arrays.items()}
+        return {key: array.tobytes() for key, array in last.arrays.items()} | self._scalars_by_step(job)
+
+    def _scalars_by_step(self, job: Any) -> dict[str, bytes]:
+        with grpc.insecure_channel(self.addresses["listen"]) as channel:
+            stub = service_pb2_grpc.TrainingServiceStub(channel)
+            stream = stub.StreamMetrics(service_pb2.StreamMetricsRequest(name=job.name))
+            points = [point for message in stream for point in message.points]
+        assert [point.number for point in points] == list(range(1, len(points) + 1))
+        steps = [(point.global_step, point.epoch_end) for point in points]
+        assert steps == sorted(set(steps)), "each once, in order"
+        return {
+            f"scalars/{point.global_step}/{point.epoch_end}": repr(sorted(point.scalars.items())).encode()
+            for point in points
+        }
 
     def trainer_pid(self, uid: str, attempt: int) -> int:
         record = self.data_directory / "artifacts" / uid / str(attempt) / "supervisor" / "supervisor.json"

@@ -22,7 +22,8 @@ def random_job(**checkpoint):
     """A few seconds of training, whose result also depends on random numbers that are drawn meanwhile."""
     job = digits_job(epochs=8)
     job["spec"]["model"]["layers"].insert(4, {"type": "Dropout", "config": {"rate": 0.2}})
-    job["spec"]["training"] |= {"steps_per_epoch": 900, "checkpoint": checkpoint or {"every_seconds": 0.5}}
+    checkpoint = checkpoint or {"every_seconds": 0.5}
+    job["spec"]["training"] |= {"steps_per_epoch": 900, "scalars_every_steps": 40, "checkpoint": checkpoint}
     return job
 
 
@@ -35,7 +36,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             job = client.wait(client.submit(random_job()).name, timeout=240)
             assert job.state == job_pb2.Job.SUCCEEDED, job
             assert job.attempt_count == 1
-            yield server.final_state(job)
+            state = server.final_state(job)
+            recorded = [key for key in state if key.startswith("scalars/")]
+            assert len(recorded) == 8 + 8 * 900 // 40
+            yield state
     finally:
         server.terminate()
 

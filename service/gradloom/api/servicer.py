@@ -10,6 +10,7 @@ from gradloom.api.convert import digest_of, job_name, project_of, request_id_of,
 from gradloom.api.creation import Creation, NewJob
 from gradloom.api.downloads import download_artifact
 from gradloom.api.logs import stream_logs
+from gradloom.api.metrics import stream_metrics
 from gradloom.api.offload import Offload
 from gradloom.api.updates import checked_update
 from gradloom.api.validator import Validator
@@ -121,6 +122,12 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
     ) -> AsyncGenerator[service_pb2.StreamLogsResponse, None]:
         """Gives the lines of logs."""
         return self._until_drained(stream_logs(self._store, self._offload, request))
+
+    def StreamMetrics(
+        self, request: service_pb2.StreamMetricsRequest, context: Any
+    ) -> AsyncGenerator[service_pb2.StreamMetricsResponse, None]:
+        """Gives scalars by step."""
+        return self._until_drained(stream_metrics(self._store, self._offload, request))
 
     def DownloadArtifact(
         self, request: service_pb2.DownloadArtifactRequest, context: Any

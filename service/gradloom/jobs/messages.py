@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -127,6 +128,20 @@ def event_message(row: sa.Row[Any]) -> job_pb2.Event:
         message=row.message,
         epoch=row.epoch,
         scalars=None if row.scalars is None else json.loads(row.scalars),
+    )
+
+
+def point_message(row: sa.Row[Any], names: Collection[str] = ()) -> job_pb2.ScalarsPoint:
+    """A ScalarsPoint of a row of scalars; with the named ones alone, if any are named."""
+    found = json.loads(row.scalars)
+    return job_pb2.ScalarsPoint(
+        number=row.number,
+        time=_timestamp(row.time),
+        attempt=row.attempt,
+        global_step=row.global_step,
+        epoch=row.epoch,
+        epoch_end=row.epoch_end,
+        scalars={name: found[name] for name in names if name in found} if names else found,
     )
 
 

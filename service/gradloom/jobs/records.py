@@ -154,6 +154,19 @@ class JobSnapshot:
 
 
 @dataclass(frozen=True)
+class ScalarsPage:
+    """A part of a job's scalars by step, and where in them it ends, read at one moment."""
+
+    points: list[job_pb2.ScalarsPoint]
+    number: int
+    """Of the last point that was looked at, be it among `points` or not."""
+    more: bool
+    """Whether others followed it."""
+    ended: bool
+    """Whether the job had ended, so that none will be recorded any more."""
+
+
+@dataclass(frozen=True)
 class StoredArtifact:
     """An artifact and where its file lies."""
 

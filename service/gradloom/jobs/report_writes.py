@@ -24,6 +24,7 @@ from gradloom.jobs.manifest import manifest_faults
 from gradloom.jobs.messages import attempt_row
 from gradloom.jobs.queries import ATTEMPTS, attempt_is
 from gradloom.jobs.records import AttemptRow, ReportOutcome
+from gradloom.jobs.scalars import add_points, point_faults
 from gradloom.jobs.schema import attempts, specs
 from gradloom.jobs.transitions import add_events, move_job
 from gradloom.v1 import job_pb2, spec_pb2
@@ -73,28 +74,32 @@ class ReportWrites:
         self.hub.publish(uid)
 
     def record_report(self, uid: str, number: int, report: attempt_pb2.ReportRequest, now: datetime) -> ReportOutcome:
-        """Stores a look: progress, new events, released devices; the first look beyond PREPARING makes the job RUNNING.
+        """Stores a look: progress, new events and points, released devices; one beyond PREPARING makes the job RUNNING.
 
-        Without any of the others, progress does not wait for the disk. InvalidRequestError on `event_offset` when
-        events before it are missing, on `events[i].kind` for one that only the store may write.
+        Progress and points do not wait for the disk where they are all: the power may take them, and with them every
+        checkpoint that was put on record later. InvalidRequestError on `event_offset` and `points_offset` when what
+        comes before is missing, on `events[i].kind` for one that only the store may write, on `points[i]` for one that
+        is of no step.
         """
-        _check_kinds(report)
+        _check(report)
         with asked_again(), self._database.read() as connection:
             durable = _must_last(live(connection, uid, number), report)
         with asked_again(), self._database.write(durable=durable) as connection:
             row = live(connection, uid, number)
-            if report.event_offset > row.reported_events:
-                rule = f"must be at most {row.reported_events}, the events that are stored; got {report.event_offset}"
-                raise InvalidRequestError([FieldFault("event_offset", rule)])
+            _check_offsets(row, report)
             new_events = report.events[row.reported_events - report.event_offset :]
+            new_points = report.points[row.reported_points - report.points_offset :]
             started = _starts_running(row, report) and (
                 move_job(connection, uid, job_pb2.Job.RUNNING, now, came_from=[job_pb2.Job.STARTING]) is not None
             )
             if new_events:
                 add_events(connection, uid, number, list(new_events), now)
+            if new_points:
+                add_points(connection, uid, number, new_points, now)
             changes: dict[str, Any] = {
                 "beat": report.beat,
                 "reported_events": row.reported_events + len(new_events),
+                "reported_points": row.reported_points + len(new_points),
                 "devices_released": row.devices_released or report.devices_released,
             }
             if report.HasField("progress"):
@@ -173,7 +178,7 @@ def _directive(row: sa.Row[Any]) -> attempt_pb2.ReportResponse.Directive:
 
 
 def _must_last(row: sa.Row[Any], report: attempt_pb2.ReportRequest) -> bool:
-    """Whether the report holds more than progress, which alone may be lost with the power."""
+    """Whether the report holds more than progress and points, which alone may be lost with the power."""
     return (
         len(report.events) + report.event_offset > row.reported_events
         or (report.devices_released and not row.devices_released)
@@ -190,14 +195,29 @@ def _progress(progress: job_pb2.Progress, number: int) -> bytes:
     return kept.SerializeToString()
 
 
-def _check_kinds(report: attempt_pb2.ReportRequest) -> None:
+def _check_offsets(row: sa.Row[Any], report: attempt_pb2.ReportRequest) -> None:
+    faults = [
+        FieldFault(field, f"must be at most {stored}, the {what} that are stored; got {given}")
+        for field, what, given, stored in (
+            ("event_offset", "events", report.event_offset, row.reported_events),
+            ("points_offset", "points", report.points_offset, row.reported_points),
+        )
+        if given > stored
+    ]
+    if faults:
+        raise InvalidRequestError(faults)
+
+
+def _check(report: attempt_pb2.ReportRequest) -> None:
     faults = [
         FieldFault(f"events[{index}].kind", f"must be EPOCH_ENDED or NOTICE; got {event.kind}")
         for index, event in enumerate(report.events)
         if event.kind not in _REPORTED_KINDS
     ]
-    if report.event_offset < 0:
-        faults.append(FieldFault("event_offset", f"must not be negative; got {report.event_offset}"))
+    for field in ("event_offset", "points_offset"):
+        if getattr(report, field) < 0:
+            faults.append(FieldFault(field, f"must not be negative; got {getattr(report, field)}"))
+    faults += point_faults(report.points)
     if faults:
         raise InvalidRequestError(faults)
 

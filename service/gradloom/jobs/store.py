@@ -15,9 +15,10 @@ from gradloom.jobs.events import Hub
 from gradloom.jobs.job_writes import JobWrites
 from gradloom.jobs.reads import Reads
 from gradloom.jobs.report_writes import ReportWrites
+from gradloom.jobs.scalars import Scalars
 
 
-class Store(Reads, JobWrites, AttemptWrites, ReportWrites, Checkpoints):
+class Store(Reads, JobWrites, AttemptWrites, ReportWrites, Checkpoints, Scalars):
     """Jobs and all that belongs to them, in a database; what each part offers stands in its own module."""
 
     def __init__(self, database: Database, hub: Hub):

@@ -23,7 +23,8 @@ def check_training(spec: spec_pb2.JobSpec, monitors: Monitors, checker: Componen
     for name in ("epochs", "global_batch_size"):
         between(training, name, 1, None, FIELD, faults)
     between(training, "seed", 0, MAX_SEED, FIELD, faults)
-    between(training, "steps_per_loop", 1, None, FIELD, faults)
+    for name in ("steps_per_loop", "scalars_every_steps"):
+        between(training, name, 1, None, FIELD, faults)
     above_zero(training, "clip_norm", FIELD, faults)
     between(training, "steps_per_epoch", 1, None, FIELD, faults)
     if training.HasField("precision"):

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -73,6 +74,7 @@ class Course:
             return
         with Watchdog(self._options.step_timeout_seconds, self._training.batches, self._hung) as watchdog:
             self._training.watch_with(watchdog.watching)
+            self._training.record_with(self._point)
             self._train()
             self._restore_best()
             self._test()
@@ -87,6 +89,7 @@ class Course:
             narration.tell_epoch(epoch, epochs, scalars, time.monotonic() - started)
             self._attempt.reporter.update(epoch=epoch, scalars=scalars)
             self._event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars=scalars)
+            self._point(epoch, scalars, epoch_end=True)
             verdict = self._ends.after(epoch, scalars)
             for notice in verdict.notices:
                 self._notice(notice)
@@ -168,6 +171,11 @@ class Course:
     def _notice(self, message: str, level: int = logging.INFO) -> None:
         logger.log(level, "%s", message)
         self._event(kind=job_pb2.Event.NOTICE, message=message)
+
+    def _point(self, epoch: int, scalars: Mapping[str, float], epoch_end: bool = False) -> None:
+        step = self._training.global_step
+        point = job_pb2.ScalarsPoint(global_step=step, epoch=epoch, epoch_end=epoch_end, scalars=scalars)
+        self._attempt.reporter.add_point(point)
 
     def _event(self, **fields: Any) -> None:
         self._attempt.reporter.add_event(job_pb2.Event(**fields))

@@ -14,9 +14,10 @@ Meanwhile any other thread may call `training.snapshot()` and `training.request_
 `evaluate` with `StopRequested` between two steps, within a few milliseconds unless something is being traced. The
 current weights are the model's.
 
-Steps run in the graph, as many as there are until the epoch's end, `steps_per_loop` or somebody's interrupt; whole data
-sets in memory are sampled in the graph. Data order follows from (seed, pass over the data) alone; a pass goes on across
-epochs that are shorter or longer. `state` and `restore` carry a training over to another process between any two steps.
+Steps run in the graph, as many as there are until the epoch's end, `steps_per_loop`, a step whose scalars are recorded
+or somebody's interrupt; whole data sets in memory are sampled in the graph. Data order follows from (seed, pass over
+the data) alone; a pass goes on across epochs that are shorter or longer. `state` and `restore` carry a training over to
+another process between any two steps.
 """
 
 import logging
@@ -133,6 +134,8 @@ class Training:
         self._watch: Callable[[object, str], AbstractContextManager[None]] = lambda kind, what: nullcontext()
         self._save_every_steps: int | None = None
         self._saved_step = 0
+        self._record: Callable[[int, Mapping[str, float]], None] = lambda epoch, scalars: None
+        self._record_every_steps = options.scalars_every_steps if options.HasField("scalars_every_steps") else None
 
     @classmethod
     def build(
@@ -248,12 +251,21 @@ class Training:
                 look = wanted or self._live.first_step_time is None or step == end - 1
                 weights = self._step.weights() if look else None
                 self._advance(step, step + 1 if look else end - 1)
-                if weights is not None and self.global_step > step:
+                if (reached := self.global_step) == step:
+                    continue
+                if weights is not None:
                     self._look(weights, begin)
+                # Before a checkpoint of this step: whoever goes on from that does not record it.
+                if self._record_every_steps is not None and reached % self._record_every_steps == 0:
+                    self._record(epoch, self._scalars_since(begin))
         finally:
             self._show(training_seconds=self._training_seconds())
             self._training_since = None
-        return self._tally.scalars(self._examples(end) - self._examples(begin))
+        return self._scalars_since(begin)
+
+    def _scalars_since(self, begin: int) -> dict[str, float]:
+        """The means over the steps since step `begin`, where the epoch began."""
+        return self._tally.scalars(self._examples(self.global_step) - self._examples(begin))
 
     def _advance(self, step: int, end: int) -> None:
         """Trains from `step` towards `end`, as far as goes at once: the batches of one pass have one size and order."""
@@ -264,8 +276,9 @@ class Training:
                 self._program.train_rest(self._step, order)
             return
         ends = [end, step + self._steps_per_loop, step - position + self._train.full]
-        if self._save_every_steps is not None:
-            ends.append(step - step % self._save_every_steps + self._save_every_steps)
+        for every in (self._save_every_steps, self._record_every_steps):
+            if every is not None:
+                ends.append(step - step % every + every)
         with self._watch(self._step, f"step {step + 1}, or one soon after it,"):
             self._program.train(self._step, order, position, position + min(ends) - step)
 
@@ -294,6 +307,14 @@ class Training:
     def save_with(self, save: Callable[[], None], every_steps: int | None) -> None:
         """From now on calls `save`, which may ask for `state`, every so many steps and when one was asked for."""
         self._save, self._save_every_steps = save, every_steps
+
+    def record_with(self, record: Callable[[int, Mapping[str, float]], None]) -> None:
+        """From now on gives `record` the epoch and its scalars so far, every so many steps as the options say.
+
+        It is called after exactly those steps, whenever anybody looks or saves; a training that goes on from a
+        checkpoint gives for the steps after it what the one before gave.
+        """
+        self._record = record
 
     def watch_with(self, watch: Callable[[object, str], AbstractContextManager[None]]) -> None:
         """From now on runs batches within what `watch` gives for their kind and what they are."""
@@ -378,8 +399,7 @@ class Training:
             )
             for group, (size, change) in zip(self._step.groups, self._step.movement(before).numpy(), strict=True)
         }
-        scalars = self._tally.scalars(self._examples(self.global_step) - self._examples(begin))
-        self._show(scalars=scalars, groups=groups, first_step_time=first_step_time)
+        self._show(scalars=self._scalars_since(begin), groups=groups, first_step_time=first_step_time)
 
     def evaluate(self, arrays: Arrays, prefix: str) -> dict[str, float]:
         """Returns the mean loss and the metrics over the examples, their names prefixed, without changing the model.

@@ -2,7 +2,8 @@
 
 It runs while TensorFlow imports, traces, trains and exports alike. An event is kept until the server has
 acknowledged it: a report that fails is followed by one that holds the same events and a newer look, and
-`event_offset` lets the server store none of them twice.
+`event_offset` lets the server store none of them twice. Scalars by step are kept in the same way, but are told with
+the next beat, and whoever records them waits when too many of them are kept.
 """
 
 import base64
@@ -17,13 +18,14 @@ from typing import Any, Final, Self
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import AttemptSupersededError, GradloomError, PermissionDeniedError
 from gradloom.trainer.control import ControlPlane
+from gradloom.trainer.points import Points
 from gradloom.v1 import job_pb2
 
 INTERVAL_SECONDS: Final = 0.5
 REPORT_TIMEOUT_SECONDS: Final = 5.0
 MOST_EVENTS_PER_REPORT: Final = 500
 MOST_FAULTS: Final = 10
-"""After so many answers in a row that the server failed, the end of the attempt no longer waits for its events."""
+"""After so many answers in a row that the server failed, nothing waits any more for what is to be told."""
 STOPS: Final = frozenset({attempt_pb2.ReportResponse.STOP, attempt_pb2.ReportResponse.CHECKPOINT_AND_STOP})
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class Look:
 
 
 class Reporter:
-    """Owns the attempt's progress and its events, and the thread that sends them.
+    """Owns the attempt's progress, its events and its scalars by step, and the thread that sends them.
 
     `on_stop` is called in that thread with the cause, once, when the attempt must end now: it was told to, or
     it is no longer the job's live one. It ends the process. `started` is the `time.monotonic()` at which the attempt
@@ -68,6 +70,8 @@ class Reporter:
         self._progress = job_pb2.Progress(phase=job_pb2.Progress.PREPARING, attempt=attempt)
         self._events: list[job_pb2.Event] = []
         self._event_offset = 0
+        self._points = Points()
+        self._dropping = False
         self._beat = self._beat_acknowledged = 0
         self._faults = 0
         self._devices_released = False
@@ -130,6 +134,22 @@ class Reporter:
             self._events.append(event)
             self._tell()
 
+    def add_point(self, point: job_pb2.ScalarsPoint) -> None:
+        """Tells scalars of a step with the next beat; they reach the store exactly once.
+
+        Waits while the server is away and too many wait already. With a server that fails every time it drops them.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._points.is_full or self._faults >= MOST_FAULTS or self._closing)
+            dropping = self._points.is_full
+            if dropping and not self._dropping:
+                logger.warning("scalars from step %d on are not recorded: the server fails", point.global_step)
+            self._dropping = dropping
+            if not dropping:
+                self._points.add(point)
+            if self._points.fill_a_report:
+                self._tell()
+
     def release_devices(self) -> None:
         """Says from now on that the devices are free for another job."""
         with self._changed:
@@ -145,16 +165,18 @@ class Reporter:
             return newest
 
     def flush(self) -> None:
-        """Returns once every event so far, and the newest look, are acknowledged, however long the server is away.
+        """Returns once every event and point so far, and the newest look, are acknowledged.
 
-        A server that is there but fails every time is given up on: the attempt would never end.
+        That may take as long as the server is away. A server that is there but fails every time is given up on: the
+        attempt would never end.
         """
         with self._changed:
-            goal, self._faults = self._beat + 1, 0
+            beat, self._faults = self._beat + 1, 0
+            events, points = self._event_offset + len(self._events), self._points.offset + len(self._points)
             self._tell()
             self._changed.wait_for(
                 lambda: (
-                    (not self._events and self._beat_acknowledged >= goal)
+                    (self._event_offset >= events and self._points.offset >= points and self._beat_acknowledged >= beat)
                     or self._faults >= MOST_FAULTS
                     or self._closing
                 )
@@ -165,6 +187,7 @@ class Reporter:
         return {
             "beat": self._beat,
             "event_offset": self._event_offset,
+            "points_offset": self._points.offset,
             "started": self._started,
             "progress": base64.b64encode(self.progress().SerializeToString()).decode(),
         }
@@ -172,6 +195,7 @@ class Reporter:
     def _take_over(self, handover: Mapping[str, Any]) -> None:
         self._beat = self._beat_acknowledged = handover["beat"]
         self._event_offset = handover["event_offset"]
+        self._points = Points(handover["points_offset"])
         self._progress.ParseFromString(base64.b64decode(handover["progress"]))
 
     def _tell(self) -> None:
@@ -244,6 +268,7 @@ class Reporter:
         with self._changed:
             del self._events[: len(request.events)]
             self._event_offset += len(request.events)
+            self._points.acknowledge(len(request.points))
             # A report that was under way when the training was resumed tells of a time before.
             if look.global_step >= self._acknowledged.global_step:
                 self._acknowledged, self._acknowledged_at = look, at
@@ -261,7 +286,6 @@ class Reporter:
         with self._changed:
             look, at = self._seen(), time.monotonic()
             self._absorb(look)
-            self._news = False
             self._beat += 1
             before = self._acknowledged
             steps, examples = look.global_step - before.global_step, look.examples - before.examples
@@ -272,11 +296,15 @@ class Reporter:
                 progress=self._progress,
                 events=self._events[:MOST_EVENTS_PER_REPORT],
                 event_offset=self._event_offset,
+                points=self._points.next_ones(),
+                points_offset=self._points.offset,
                 steps=steps,
                 mean_step_seconds=(look.step_seconds - before.step_seconds) / steps if steps > 0 else 0.0,
                 examples=examples,
                 devices_released=self._devices_released,
             )
+            # What found no room is told at once.
+            self._news = len(request.events) < len(self._events) or len(request.points) < len(self._points)
             return request, look, at
 
 

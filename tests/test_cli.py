@@ -481,6 +481,16 @@ def test_lists_are_tables_or_json(serving: Serving, played: Played) -> None:
     assert len(json.loads(gradloom(serving, "list", "--limit", "2", "-o", "json").stdout)["jobs"]) == 2
 
 
+def test_a_list_for_people_ends_and_says_that_there_is_more(serving: Serving, played: Played) -> None:
+    for number in range(101):
+        played.jobs[f"j{number}"] = job_pb2.Job(name=f"projects/default/jobs/j{number}")
+    done = gradloom(serving, "list")
+    assert len(done.stdout.splitlines()) == 1 + 100
+    assert done.stderr.startswith("There are more than these 100: ")
+    assert len(gradloom(serving, "list", "--limit", "101").stdout.splitlines()) == 1 + 101
+    assert len(json.loads(gradloom(serving, "list", "-o", "json").stdout)["jobs"]) == 101
+
+
 def test_get_shows_the_groups_and_the_outcome(serving: Serving, played: Played) -> None:
     done_job = succeeded_job()
     for path, group, shape in (("a/kernel", "lower", [3, 4]), ("a/bias", "lower", [4]), ("n/mean", "", [4])):
@@ -593,9 +603,7 @@ def test_metrics_are_one_line_a_point_or_one_message_a_line(serving: Serving, pl
     assert json.loads(done.stdout)["points"][1]["global_step"] == 90
     request = played.requests[-1]
     assert (request.follow, list(request.scalars), request.cursor) == (True, ["loss"], "1")
-    played.jobs[NAME] = succeeded_job()
-    told = gradloom(serving, "metrics", "digits", "--scalar", "los").stderr
-    assert told == "Nothing is recorded by this name; it has loss, val_accuracy.\n"
+    assert gradloom(serving, "metrics", "digits").stderr == "Nothing is recorded so far; -f waits for it.\n"
 
 
 def test_a_retry_is_told_where_it_goes_on_and_sends_what_is_set(

@@ -142,6 +142,4 @@ def metrics(
                 print_lines(map(show.point_line, message.points))
             empty = empty and not message.points
         if empty and output == "text" and cursor is None:
-            known = text.one_line(", ".join(sorted(client.get(job).progress.scalars)))
-            told = f"; it has {known}" if scalars and known else ""
-            text.remark(f"Nothing is recorded{' by this name' if scalars else ' so far'}{told}.")
+            text.remark("Nothing was recorded." if follow else "Nothing is recorded so far; -f waits for it.")

@@ -1,11 +1,16 @@
 """What shows jobs as they are now."""
 
+from typing import Final
+
 import click
 
 from gradloom.client import text
 from gradloom.client.commands.connection import connected
 from gradloom.client.commands.options import client_command, job_argument, output_option, project_option, server_option
 from gradloom.client.commands.printing import print_json, print_json_list, print_lines
+
+SHOWN_JOBS: Final = 100
+"""What a person may still read."""
 
 
 @click.command("list")
@@ -25,13 +30,21 @@ from gradloom.client.commands.printing import print_json, print_json_list, print
     default="",
     help="Such as 'priority desc, create_time'. Default: newest first.",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N. Default: all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Only the first N. Default: all with -o json, else {SHOWN_JOBS}.",
+)
 def list_jobs(server: str | None, output: str, project: str, filter: str, order_by: str, limit: int | None) -> None:
     """List the jobs, newest first."""
     from itertools import islice
 
+    cut = limit is None and output == "text"
     with connected(server, project) as client:
-        jobs = list(islice(client.list(filter=filter, order_by=order_by), limit))
+        found = client.list(filter=filter, order_by=order_by)
+        jobs = list(islice(found, SHOWN_JOBS if cut else limit))
+        more = cut and next(found, None) is not None
     if output == "json":
         print_json_list("jobs", jobs)
         return
@@ -39,6 +52,8 @@ def list_jobs(server: str | None, output: str, project: str, filter: str, order_
 
     if jobs:
         print_lines(show.job_table(jobs))
+        if more:
+            text.remark(f"There are more than these {len(jobs)}: --limit N shows more, --filter finds some.")
     elif filter:
         text.remark("No job matches the filter.")
     else:

@@ -110,6 +110,18 @@ async def test_lists_come_in_pages_newest_first_without_specs(api: Api) -> None:
     assert names == ["job-4", "job-3", "job-2", "job-1", "job-0"]
 
 
+async def test_a_list_is_filtered_and_ordered_as_it_is_asked(api: Api) -> None:
+    for job_id in ("c", "a", "b", "late"):
+        api.create(job_id)
+    api.claim(JobName("default", "late"))
+    request = service_pb2.ListJobsRequest(filter="state = QUEUED", order_by="job_id desc", page_size=2)
+    first = await api.stub.ListJobs(request)
+    request.page_token = first.next_page_token
+    second = await api.stub.ListJobs(request)
+    assert [job.name.rpartition("/")[2] for job in (*first.jobs, *second.jobs)] == ["c", "b", "a"]
+    assert not second.next_page_token
+
+
 async def test_a_page_of_large_specs_is_cut_to_what_a_client_accepts(api: Api) -> None:
     job = digits_job()
     job.labels["filler"] = "x"
@@ -230,6 +242,8 @@ ODD_FIELDS = [
     ("ListJobs", service_pb2.ListJobsRequest(page_token="é" * 9999), "page_token"),
     ("ListJobs", service_pb2.ListJobsRequest(parent="projects/A"), "parent"),
     ("ListJobs", service_pb2.ListJobsRequest(view=77), "view"),
+    ("ListJobs", service_pb2.ListJobsRequest(filter="state=DONE"), "filter"),
+    ("ListJobs", service_pb2.ListJobsRequest(order_by="colour"), "order_by"),
     ("ListComponents", service_pb2.ListComponentsRequest(page_size=-(2**31)), "page_size"),
     ("ListComponents", service_pb2.ListComponentsRequest(page_token="bm9wZQ"), "page_token"),
     ("ListComponents", service_pb2.ListComponentsRequest(kind=-3), "kind"),

@@ -94,6 +94,39 @@ async def test_a_watch_goes_on_from_any_cursor_without_a_gap_or_a_repeat(api: Ap
     assert [message.event.number for message in rest] == [message.event.number for message in whole[101:]]
 
 
+async def test_a_watch_from_the_start_tells_every_event_also_of_a_job_that_has_ended(api: Api) -> None:
+    name = api.create()
+    attempt = api.claim(name)
+    report(api, attempt, 1, 5, epochs=250)
+    living = api.stub.WatchJob(service_pb2.WatchJobRequest(name=str(name), from_start=True))
+    first = await living.read()
+    assert (first.job.state, first.HasField("event")) == (Job.RUNNING, False)
+    api.end(attempt, Job.TRAINER_RAISED, Job.FAILED)
+    ended = api.stub.WatchJob(service_pb2.WatchJobRequest(name=str(name), from_start=True))
+    last = api.store.snapshot(name).event_number
+    for stream in (living, ended):
+        events = [message.event for message in await rest_of(stream) if message.HasField("event")]
+        assert [event.number for event in events] == list(range(1, last + 1))
+        assert (events[0].kind, events[-1].state) == (Kind.CREATED, Job.FAILED)
+
+
+async def test_the_cursor_of_a_watch_from_the_start_is_good_before_its_first_event(api: Api) -> None:
+    name = api.create()
+    stream = api.stub.WatchJob(service_pb2.WatchJobRequest(name=str(name), from_start=True))
+    cursor = (await stream.read()).cursor
+    stream.cancel()
+    resumed = watch(api, name, cursor)
+    await resumed.read()
+    assert (await resumed.read()).event.kind == Kind.CREATED
+    resumed.cancel()
+
+
+async def test_a_watch_starts_at_a_cursor_or_at_the_start_but_not_at_both(api: Api) -> None:
+    name = str(api.create())
+    refused = await refusal(api.stub.WatchJob(service_pb2.WatchJobRequest(name=name, cursor="0.0", from_start=True)))
+    assert (refused.code, refused.fields) == (Code.INVALID_ARGUMENT, ["from_start"])
+
+
 async def test_progress_between_events_is_the_newest_not_every_one(api: Api) -> None:
     name = api.create()
     attempt = api.claim(name)

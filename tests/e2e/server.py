@@ -69,13 +69,12 @@ class Server:
     def start(self) -> "Server":
         (self.data_directory / "server.json").unlink(missing_ok=True)
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                serve_command(self.data_directory, *self.flags),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=subprocess.STDOUT)
         wait_until(self._addresses_known, 30, f"the server listens; its log: {self.log_path.read_text()}")
         return self
+
+    def command(self) -> list[str]:
+        return serve_command(self.data_directory, *self.flags)
 
     def _addresses_known(self) -> bool:
         assert self.process is not None

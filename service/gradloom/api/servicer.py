@@ -19,7 +19,6 @@ from gradloom.catalogue import Catalogue
 from gradloom.errors import AlreadyExistsError, NotFoundError, ServerUnavailableError
 from gradloom.job import TERMINAL_STATES, JobName
 from gradloom.jobs.instruments import Instruments
-from gradloom.jobs.paging import effective_page_size
 from gradloom.jobs.store import Store
 from gradloom.v1 import job_pb2, service_pb2, service_pb2_grpc
 
@@ -181,14 +180,16 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
 
     def _page_of_jobs(self, request: service_pb2.ListJobsRequest) -> service_pb2.ListJobsResponse:
         """A page; a smaller one than asked for when the jobs are too large together."""
-        project, view = project_of(request.parent), view_of(request.view, service_pb2.JobView.BASIC)
-        size = effective_page_size(request.page_size)
-        while True:
-            jobs, token = self._store.list_jobs(project, size, request.page_token, view)
-            response = service_pb2.ListJobsResponse(jobs=jobs, next_page_token=token)
-            if response.ByteSize() <= MOST_PAGE_BYTES or size == 1:
-                return response
-            size //= 2
+        jobs, token = self._store.list_jobs(
+            project_of(request.parent),
+            request.page_size,
+            request.page_token,
+            view_of(request.view, service_pb2.JobView.BASIC),
+            request.filter,
+            request.order_by,
+            MOST_PAGE_BYTES,
+        )
+        return service_pb2.ListJobsResponse(jobs=jobs, next_page_token=token)
 
     async def _until_drained(self, messages: AsyncGenerator[M, None]) -> AsyncGenerator[M, None]:
         """Passes messages on until the server drains: then the stream ends UNAVAILABLE; its cursors stay good."""

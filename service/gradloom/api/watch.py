@@ -22,14 +22,18 @@ LOOK_SECONDS: Final = 15.0
 async def watch_job(
     store: Store, offload: Offload, request: service_pb2.WatchJobRequest
 ) -> AsyncGenerator[service_pb2.WatchJobResponse, None]:
-    """Yields the job now, every event after the cursor in order, and in between the newest progress; ends with the job.
+    """Yields the job now, every event after the cursor, from the first on or from now on, and ends with the job.
+
+    Events come in order, and between them the newest progress.
 
     What is yielded waits for the reader; progress meanwhile is replaced, not queued.
     """
+    if request.from_start and request.cursor:
+        raise refused("from_start", "must not come with a cursor, which says from where; got both")
     uid = (await offload.read(store.snapshot, job_name(request.name))).uid
     with store.hub.watch(uid) as watcher:
         snapshot = await offload.read(store.snapshot_by_uid, uid)
-        number = _after(request.cursor, snapshot) if request.cursor else snapshot.event_number
+        number = _first_seen(request, snapshot)
         yield service_pb2.WatchJobResponse(job=snapshot.job, cursor=_cursor(uid, number))
         while True:
             while snapshot.event_number > number:
@@ -46,6 +50,13 @@ async def watch_job(
 
 def _cursor(uid: str, number: int) -> str:
     return f"{uid.replace('-', '')}.{number}"
+
+
+def _first_seen(request: service_pb2.WatchJobRequest, snapshot: JobSnapshot) -> int:
+    """The number of the event after which those come that the watcher wants."""
+    if request.from_start:
+        return 0
+    return _after(request.cursor, snapshot) if request.cursor else snapshot.event_number
 
 
 def _after(cursor: str, snapshot: JobSnapshot) -> int:

@@ -16,6 +16,9 @@ DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 1000
 _MAX_KEY: Final = 2**63 - 1
 
+Key = tuple[int | str, ...]
+"""The place of a row in a list."""
+
 
 def effective_page_size(requested: int) -> int:
     """How many rows a page has; InvalidRequestError on `page_size` when negative."""
@@ -31,7 +34,7 @@ def write_token(query: str, *key: int | str) -> str:
     return base64.urlsafe_b64encode(json.dumps([_digest(query), *key]).encode()).decode().rstrip("=")
 
 
-def read_token(token: str, query: str, key_types: tuple[type[int] | type[str], ...]) -> tuple[int | str, ...] | None:
+def read_token(token: str, query: str, key_types: tuple[type[int] | type[str], ...]) -> Key | None:
     """The key in a token, None in an empty one.
 
     Raises InvalidRequestError on `page_token` when it was not given out for this query.
@@ -44,14 +47,14 @@ def read_token(token: str, query: str, key_types: tuple[type[int] | type[str], .
             [
                 FieldFault(
                     "page_token",
-                    "must be the next_page_token of the same list, asked with the same parent; start without it",
+                    "must be the next_page_token of the same list, asked with the same fields; start without it",
                 )
             ]
         )
     return key
 
 
-def _decoded(token: str, query: str) -> tuple[int | str, ...] | None:
+def _decoded(token: str, query: str) -> Key | None:
     try:
         content = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (ValueError, RecursionError):
@@ -63,7 +66,7 @@ def _decoded(token: str, query: str) -> tuple[int | str, ...] | None:
 
 def _storable(part: int | str) -> bool:
     if isinstance(part, int):
-        return 0 <= part <= _MAX_KEY
+        return -_MAX_KEY <= part <= _MAX_KEY
     return "\0" not in part and not any("\ud800" <= character <= "\udfff" for character in part)
 
 

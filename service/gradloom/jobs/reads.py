@@ -1,21 +1,25 @@
 """What the store tells about jobs, their events, attempts and artifacts."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from google.protobuf.message import Message
 
 from gradloom.errors import CursorExpiredError, NotFoundError
 from gradloom.job import NEXT_STATES, JobName
 from gradloom.jobs import paging
 from gradloom.jobs.database import Database
+from gradloom.jobs.filters import job_condition
 from gradloom.jobs.messages import artifact_message, attempt_message, attempt_row, event_message
+from gradloom.jobs.orders import JobOrder
 from gradloom.jobs.queries import ATTEMPTS, BASIC, FULL, job_in_view, named, uid_of, with_view
 from gradloom.jobs.records import AttemptRow, JobSnapshot, QueuedJob, StoredArtifact
 from gradloom.jobs.schema import artifacts, attempts, events, jobs
 from gradloom.v1 import job_pb2
 
-Message = TypeVar("Message")
+M = TypeVar("M", bound=Message)
 
 
 class Reads:
@@ -43,24 +47,38 @@ class Reads:
         return JobSnapshot(row.uid, job_in_view(row, view), row.event_number)
 
     def list_jobs(
-        self, project: str, page_size: int = 0, page_token: str = "", view: int = BASIC
+        self,
+        project: str,
+        page_size: int = 0,
+        page_token: str = "",
+        view: int = BASIC,
+        filter_text: str = "",
+        order_by: str = "",
+        most_bytes: int = sys.maxsize,
     ) -> tuple[list[job_pb2.Job], str]:
-        """A page of a project's jobs, newest first, and the next page's token, empty at the end.
+        """A page of a project's jobs that pass the filter, in their order, and the next page's token, empty at the end.
 
-        Takes page_size as the request says it (0: 50; at most 1,000). InvalidRequestError on `page_size` when
-        negative, on `page_token` when it was not given out for this query.
+        Takes page_size (0: 50; at most 1,000), filter and order_by as the request says them. A page ends early, but not
+        before its first job, when it would be larger than `most_bytes`. InvalidRequestError on `page_size` when
+        negative, on `page_token` when it was not given out for this query, and on `filter` and `order_by`.
         """
-        query = f"jobs of {project}"
-        selection = with_view(view).where(jobs.c.project == project).order_by(jobs.c.sequence.desc())
-        if key := paging.read_token(page_token, query, (int,)):
-            selection = selection.where(jobs.c.sequence < key[0])
+        order, condition = JobOrder(order_by), job_condition(filter_text)
+        query = f"jobs of {project} by {order} with {filter_text}"
+        key = paging.read_token(page_token, query, order.key_types)
+        selection = order.arranged(with_view(view), key).where(jobs.c.project == project, ~jobs.c.deleted)
+        if condition is not None:
+            selection = selection.where(condition)
         with self._database.read() as connection:
+            if condition is not None:
+                # Every filter is a statement of its own: kept compiled, those of hostile callers would fill the memory.
+                connection.execution_options(compiled_cache=None)
             return _page(
                 connection,
                 selection,
                 page_size,
                 lambda row: job_in_view(row, view),
-                lambda row: paging.write_token(query, row.sequence),
+                lambda row: paging.write_token(query, *order.key(row)),
+                most_bytes,
             )
 
     def events_after(self, uid: str, number: int, limit: int = 100) -> list[job_pb2.Event]:
@@ -190,10 +208,21 @@ def _page(
     connection: sa.Connection,
     selection: sa.Select[Any],
     page_size: int,
-    message: Callable[[sa.Row[Any]], Message],
+    message: Callable[[sa.Row[Any]], M],
     token: Callable[[sa.Row[Any]], str],
-) -> tuple[list[Message], str]:
+    most_bytes: int = sys.maxsize,
+) -> tuple[list[M], str]:
     """The first rows of a selection, and a token when more follow: to know, it asks for one row too many."""
     size = paging.effective_page_size(page_size)
-    rows = connection.execute(selection.limit(size + 1)).all()
-    return [message(row) for row in rows[:size]], token(rows[size - 1]) if len(rows) > size else ""
+    page: list[M] = []
+    room, last = most_bytes, None
+    # Read one by one, so that large rows behind the end of the page take no memory.
+    with connection.execute(selection.limit(size + 1)) as rows:
+        for row in rows:
+            told = message(row)
+            room -= told.ByteSize()
+            if last is not None and (len(page) == size or room < 0):
+                return page, token(last)
+            page.append(told)
+            last = row
+    return page, ""

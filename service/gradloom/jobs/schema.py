@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     Dialect,
     Double,
     ForeignKey,
@@ -99,10 +100,20 @@ jobs = Table(
     Column("queued_time", UtcTime, nullable=False),
     Column("start_time", UtcTime),
     Column("end_time", UtcTime),
+    # What lists are ordered by: unset times come first, and NULL, which no key of a page could be compared with, never.
+    Column("start_order", BigInteger, Computed("coalesce(start_time, 0)")),
+    Column("end_order", BigInteger, Computed("coalesce(end_time, 0)")),
     UniqueConstraint("project", "job_id", name="jobs_by_name"),
     Index("jobs_by_project", "project", "sequence"),
     Index("jobs_by_state", "state", "sequence"),
     Index("jobs_by_queue", "state", "priority", "sequence"),
+    # The orders of lists.
+    Index("jobs_by_update_time", "project", "update_time", "sequence"),
+    Index("jobs_by_start_time", "project", "start_order", "sequence"),
+    Index("jobs_by_end_time", "project", "end_order", "sequence"),
+    Index("jobs_by_priority", "project", "priority", "sequence"),
+    Index("jobs_by_display_name", "project", "display_name", "sequence"),
+    Index("jobs_by_project_and_state", "project", "state", "sequence"),
     sqlite_autoincrement=True,
 )
 

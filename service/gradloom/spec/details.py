@@ -13,7 +13,7 @@ MAX_LABEL_VALUE: Final = 63
 HIGHEST_PRIORITY: Final = 1000
 """The lowest is its negative."""
 
-_LABEL_KEY: Final = re.compile(r"[a-z]([-_a-z0-9./]{0,62})")
+LABEL_KEY: Final = re.compile(r"[a-z]([-_a-z0-9./]{0,62})")
 
 
 def check_details(job: job_pb2.Job, faults: Faults) -> None:
@@ -33,7 +33,7 @@ def _check_labels(job: job_pb2.Job, faults: Faults) -> None:
         return
     for key, value in sorted(job.labels.items()):
         field = f"labels[{shown(key)}]"
-        if not _LABEL_KEY.fullmatch(key):
-            faults.add(field, f"must have a key that matches {_LABEL_KEY.pattern}; got {shown(key)}")
+        if not LABEL_KEY.fullmatch(key):
+            faults.add(field, f"must have a key that matches {LABEL_KEY.pattern}; got {shown(key)}")
         if len(value) > MAX_LABEL_VALUE or any(not character.isprintable() for character in value):
             faults.add(field, f"must be at most {MAX_LABEL_VALUE} printable characters; got {shown(value)}")

@@ -11,6 +11,16 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+_INDEXES_OF_JOBS = {
+    "jobs_by_queue": ["state", "priority", "sequence"],
+    "jobs_by_update_time": ["project", "update_time", "sequence"],
+    "jobs_by_start_time": ["project", "start_order", "sequence"],
+    "jobs_by_end_time": ["project", "end_order", "sequence"],
+    "jobs_by_priority": ["project", "priority", "sequence"],
+    "jobs_by_display_name": ["project", "display_name", "sequence"],
+    "jobs_by_project_and_state": ["project", "state", "sequence"],
+}
+
 
 def _columns_of_jobs() -> list[sa.Column[Any]]:
     return [
@@ -23,6 +33,8 @@ def _columns_of_jobs() -> list[sa.Column[Any]]:
         sa.Column("retry_of", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("retry_checkpoint", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("deleted", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("start_order", sa.BigInteger(), sa.Computed("coalesce(start_time, 0)")),
+        sa.Column("end_order", sa.BigInteger(), sa.Computed("coalesce(end_time, 0)")),
     ]
 
 
@@ -40,7 +52,8 @@ def upgrade() -> None:
         op.add_column("jobs", column)
     for column in _columns_of_attempts():
         op.add_column("attempts", column)
-    op.create_index("jobs_by_queue", "jobs", ["state", "priority", "sequence"], unique=False)
+    for name, columns in _INDEXES_OF_JOBS.items():
+        op.create_index(name, "jobs", columns, unique=False)
     op.create_table(
         "retry_sources",
         sa.Column("job_uid", sa.Text(), nullable=False),
@@ -72,7 +85,8 @@ def downgrade() -> None:
     _replace_requests((sa.ForeignKeyConstraint(["job_uid"], ["jobs.uid"]),))
     for table in ("scalars", "retry_sources"):
         op.drop_table(table)
-    op.drop_index("jobs_by_queue", "jobs")
+    for name in _INDEXES_OF_JOBS:
+        op.drop_index(name, "jobs")
     for column in reversed(_columns_of_attempts()):
         op.drop_column("attempts", column.name)
     for column in reversed(_columns_of_jobs()):

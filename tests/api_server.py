@@ -1,6 +1,7 @@
 """The API in this process, over a real store and real gRPC; without a scheduler: the test claims and ends attempts."""
 
 import sys
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from gradloom.attempt.v1 import attempt_pb2_grpc
 from gradloom.catalogue import Catalogue
 from gradloom.documents import job_from_dict
 from gradloom.job import JobName
+from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
 from gradloom.jobs.scheduler import token_digest
@@ -127,7 +129,7 @@ async def api_server(
     )
     interceptor = ErrorInterceptor(instruments)
     public, address = public_listener("127.0.0.1:0", interceptor, training, health)
-    attempts = AttemptServicer(store, offload, instruments, data_roots, ())
+    attempts = AttemptServicer(store, offload, instruments, data_roots, (), Hearing(time.monotonic))
     private, trainer_address = trainer_listener("127.0.0.1:0", interceptor, attempts)
     await public.start()
     await private.start()

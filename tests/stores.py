@@ -30,6 +30,7 @@ def after(seconds: float) -> datetime:
 
 def a_job(**resources: int) -> job_pb2.Job:
     spec = spec_pb2.JobSpec(model=spec_pb2.ModelSpec(name="net"))
+    spec.retry.backoff.initial_duration.FromSeconds(0)
     if resources:
         spec.resources.CopyFrom(spec_pb2.ResourceSpec(**resources))
     return job_pb2.Job(display_name="a net", labels={"team": "vision"}, spec=spec)

@@ -87,9 +87,10 @@ def test_a_job_takes_what_its_resources_say(
 
 def test_devices_are_picked_from_those_that_are_free() -> None:
     devices = Devices(("a", "b", "c"), 1)
-    assert devices.pick(Demand(2, 0), {"GPU:0"}) == ("GPU:1", "GPU:2")
-    assert devices.pick(Demand(2, 0), {"GPU:0", "GPU:2"}) is None
-    assert devices.pick(Demand(0, 1), {"GPU:0"}) == ("CPU:0",)
+    assert devices.pick_from(Demand(2, 0), ["GPU:1", "GPU:2", "CPU:0"]) == ("GPU:1", "GPU:2")
+    assert devices.pick_from(Demand(2, 0), ["GPU:1", "CPU:0"]) is None
+    assert devices.pick_from(Demand(0, 1), ["GPU:1", "CPU:0"]) == ("CPU:0",)
+    assert devices.most_from(Demand(2, 0), ["GPU:1", "CPU:0"]) == ("GPU:1",)
 
 
 def test_a_trainer_sees_its_devices_and_no_others() -> None:

@@ -104,7 +104,7 @@ async def test_every_write_that_touches_a_job_wakes_its_watchers(tmp_path):
         attempt = desk.claim(first.uid)
         for change in (
             lambda: store.record_report(first.uid, 1, report(1), desk.now()),
-            lambda: store.mark_stopping(first.uid, 1, Job.SERVER_STOPPED),
+            lambda: store.mark_stopping(first.uid, 1, Job.SERVER_STOPPED, "why"),
             lambda: store.finish_attempt(first.uid, 1, completed(1), desk.now()),
             lambda: desk.cancel("one"),
             lambda: desk.end(attempt, outcome(Job.CANCELLED_BY_USER), Job.CANCELLED),

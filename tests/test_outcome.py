@@ -13,6 +13,7 @@ from gradloom.jobs.outcome import decide
 from gradloom.jobs.records import AttemptRow
 from gradloom.supervisor.attempt_directory import ExitRecord
 from gradloom.v1 import job_pb2
+from gradloom.v1.spec_pb2 import RetrySpec
 from tests.stores import NOON, name_of
 
 Job = job_pb2.Job
@@ -26,11 +27,17 @@ ROW = AttemptRow(
     devices_released=False,
     artifact_root="/artifacts",
     stopping_reason=Job.REASON_UNSPECIFIED,
+    stopping_message="as it was asked for",
     is_training=True,
+    has_stepped=True,
     finish=None,
     beat=1,
     lease_owner="server",
     lease_beat=1,
+    sequence=1,
+    priority=0,
+    preemptible=False,
+    run_seconds_left=None,
     max_attempts=3,
     counted_attempts=0,
     uncounted_attempts=0,
@@ -40,9 +47,16 @@ ROW = AttemptRow(
 )
 
 
-def finish(reason: int, step: int = 0) -> attempt_pb2.FinishAttemptRequest:
-    progress = job_pb2.Progress(global_step=step)
-    return attempt_pb2.FinishAttemptRequest(reason=reason, message="as reported", progress=progress)  # type: ignore[arg-type]
+def finish(reason: int) -> attempt_pb2.FinishAttemptRequest:
+    return attempt_pb2.FinishAttemptRequest(reason=reason, message="as reported")  # type: ignore[arg-type]
+
+
+def a_retry(first: float, longest: float | None = None) -> RetrySpec:
+    retry = RetrySpec()
+    retry.backoff.initial_duration.FromNanoseconds(int(first * 1e9))
+    if longest is not None:
+        retry.backoff.max_duration.FromNanoseconds(int(longest * 1e9))
+    return retry
 
 
 def exited(**record: Any) -> Ended:
@@ -70,8 +84,6 @@ def exited(**record: Any) -> Ended:
         ({"finish": finish(Job.TRAINER_RAISED)}, exited(exit_code=1), Job.TRAINER_RAISED, Job.QUEUED),
         ({"finish": finish(Job.LOSS_NOT_FINITE)}, exited(exit_code=1), Job.LOSS_NOT_FINITE, Job.FAILED),
         ({"finish": finish(Job.STEP_HUNG)}, exited(exit_code=1), Job.STEP_HUNG, Job.QUEUED),
-        ({"finish": finish(Job.USER_CODE_RAISED, step=7)}, exited(exit_code=1), Job.USER_CODE_RAISED, Job.QUEUED),
-        ({"finish": finish(Job.USER_CODE_RAISED)}, exited(exit_code=1), Job.USER_CODE_RAISED, Job.FAILED),
         ({"finish": finish(Job.STEP_HUNG), "counted_attempts": 2}, exited(exit_code=1), Job.STEP_HUNG, Job.FAILED),
         ({"job_state": Job.CANCELLING}, exited(signal=15), Job.CANCELLED_BY_USER, Job.CANCELLED),
         (
@@ -94,6 +106,49 @@ def exited(**record: Any) -> Ended:
             Job.SERVER_STOPPED,
             Job.QUEUED,
         ),
+        ({"stopping_reason": Job.PREEMPTED}, exited(signal=15), Job.PREEMPTED, Job.QUEUED),
+        (
+            {"stopping_reason": Job.PREEMPTED, "finish": finish(Job.COMPLETED)},
+            exited(exit_code=0),
+            Job.COMPLETED,
+            Job.SUCCEEDED,
+        ),
+        ({"stopping_reason": Job.TRAINER_SILENT}, exited(signal=9), Job.TRAINER_SILENT, Job.QUEUED),
+        (
+            {"stopping_reason": Job.TRAINER_SILENT, "counted_attempts": 2},
+            exited(signal=9),
+            Job.TRAINER_SILENT,
+            Job.FAILED,
+        ),
+        ({"stopping_reason": Job.DEADLINE_EXCEEDED}, exited(signal=15), Job.DEADLINE_EXCEEDED, Job.FAILED),
+        (
+            {"stopping_reason": Job.PAUSED_BY_USER, "job_state": Job.PAUSING},
+            exited(signal=15),
+            Job.PAUSED_BY_USER,
+            Job.PAUSED,
+        ),
+        ({"stopping_reason": Job.PREEMPTED, "job_state": Job.PAUSING}, Lost(), Job.PREEMPTED, Job.PAUSED),
+        ({"job_state": Job.PAUSING}, exited(exit_code=1), Job.TRAINER_EXITED, Job.PAUSED),
+        ({"job_state": Job.PAUSING, "counted_attempts": 2}, exited(exit_code=1), Job.TRAINER_EXITED, Job.FAILED),
+        (
+            {"stopping_reason": Job.PAUSED_BY_USER, "job_state": Job.PAUSING, "finish": finish(Job.COMPLETED)},
+            exited(exit_code=0),
+            Job.COMPLETED,
+            Job.SUCCEEDED,
+        ),
+        (
+            {"stopping_reason": Job.PAUSED_BY_USER, "job_state": Job.CANCELLING},
+            exited(signal=15),
+            Job.CANCELLED_BY_USER,
+            Job.CANCELLED,
+        ),
+        ({"finish": finish(Job.USER_CODE_RAISED)}, exited(exit_code=1), Job.USER_CODE_RAISED, Job.QUEUED),
+        (
+            {"finish": finish(Job.USER_CODE_RAISED), "has_stepped": False},
+            exited(exit_code=1),
+            Job.USER_CODE_RAISED,
+            Job.FAILED,
+        ),
         ({"counted_attempts": 2}, exited(exit_code=1), Job.TRAINER_EXITED, Job.FAILED),
         ({"counted_attempts": 2}, Lost(), Job.TRAINER_LOST, Job.QUEUED),
         ({"uncounted_attempts": MAX_UNCOUNTED_ATTEMPTS - 1}, Lost(), Job.TRAINER_LOST, Job.FAILED),
@@ -110,7 +165,7 @@ def test_the_reason_and_the_next_state_follow_from_the_table(
     row: dict[str, Any], observed: Any, reason: int, next_state: int
 ) -> None:
     attempt = replace(ROW, **row)
-    verdict = decide(attempt, observed, AttemptLog(["last line"]))
+    verdict = decide(attempt, observed, AttemptLog(["last line"]), RetrySpec())
     assert (Job.Reason.Name(verdict.outcome.reason), verdict.next_state) == (Job.Reason.Name(reason), next_state)
     assert verdict.next_state in NEXT_STATES[attempt.job_state]
     assert verdict.outcome.message
@@ -118,16 +173,40 @@ def test_the_reason_and_the_next_state_follow_from_the_table(
 
 @pytest.mark.parametrize("reason", sorted(REASON_RULES))
 def test_every_reported_reason_leads_to_an_allowed_state(reason: int) -> None:
-    verdict = decide(replace(ROW, finish=finish(reason)), exited(exit_code=1), AttemptLog())
+    verdict = decide(replace(ROW, finish=finish(reason)), exited(exit_code=1), AttemptLog(), RetrySpec())
     assert verdict.next_state in NEXT_STATES[Job.RUNNING]
 
 
 def test_a_failure_shows_the_end_of_the_log_and_a_success_no_error() -> None:
     log = AttemptLog(["Traceback", "ValueError"], size_bytes=3000, dropped_bytes=1000)
-    failed = decide(ROW, exited(exit_code=1), log).outcome
+    failed = decide(ROW, exited(exit_code=1), log, RetrySpec()).outcome
     assert failed.error is not None
     assert list(failed.error.log_lines) == ["Traceback", "ValueError"]
     assert "`gradloom logs a --attempt 1`" in failed.error.hint
     assert failed.exit_code == 1
     assert (failed.log_size_bytes, failed.log_dropped_bytes) == (3000, 1000)
-    assert decide(replace(ROW, finish=finish(Job.COMPLETED)), exited(exit_code=0), log).outcome.error is None
+    done = decide(replace(ROW, finish=finish(Job.COMPLETED)), exited(exit_code=0), log, RetrySpec())
+    assert done.outcome.error is None
+
+
+@pytest.mark.parametrize(
+    ("retry", "waits"),
+    [
+        (RetrySpec(), [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0]),
+        (a_retry(first=0.5, longest=3.0), [0.5, 1.0, 2.0, 3.0, 3.0]),
+        (a_retry(first=0.0), [None, None, None]),
+    ],
+)
+def test_the_wait_doubles_with_every_attempt_that_counts(retry: RetrySpec, waits: list[float | None]) -> None:
+    rows = [replace(ROW, counted_attempts=counted, max_attempts=20) for counted in range(len(waits))]
+    assert [decide(row, exited(exit_code=1), AttemptLog(), retry).outcome.backoff_seconds for row in rows] == waits
+    assert all(decide(row, Lost(), AttemptLog(), retry).outcome.backoff_seconds is None for row in rows)
+
+
+def test_what_retry_on_does_not_name_is_not_retried_if_it_counts() -> None:
+    retry = RetrySpec(retry_on=["KILLED_BY_SIGNAL"])
+    assert decide(ROW, exited(signal=9), AttemptLog(), retry).next_state == Job.QUEUED
+    assert decide(ROW, Lost(), AttemptLog(), retry).next_state == Job.QUEUED
+    refused = decide(ROW, exited(exit_code=1), AttemptLog(), retry)
+    assert refused.next_state == Job.FAILED
+    assert refused.outcome.message.endswith("(retry.retry_on does not name TRAINER_EXITED)")

@@ -590,7 +590,7 @@ def test_a_server_that_dies_over_a_drain_leaves_the_reason_to_the_next_one(world
 
 def test_what_was_told_to_save_by_a_server_that_died_has_a_while_to_do_so_under_the_next_one(world: World) -> None:
     train(world, "a")
-    world.store.mark_stopping(world.job("a").uid, 1, Job.SERVER_STOPPED)
+    world.store.mark_stopping(world.job("a").uid, 1, Job.SERVER_STOPPED, "why")
     world.serve()
     world.tick()
     answer = world.store.record_report(world.job("a").uid, 1, report(2, step=20), world.desk.now())

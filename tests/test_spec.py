@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from gradloom import documents
 from gradloom.catalogue import Catalogue
@@ -158,6 +159,21 @@ BUILDER = {"builder": {"type": "gradloom>SparseMLP", "config": {"name": "mlp", "
         ("spec.resources", {"cpu_replicas": 17}, "spec.resources.cpu_replicas"),
         ("spec.retry", {"max_attempts": 0}, "spec.retry.max_attempts"),
         ("spec.retry", {"max_attempts": 21}, "spec.retry.max_attempts"),
+        ("spec.retry", {"backoff": {"initial_duration": "300.1s"}}, "spec.retry.backoff.initial_duration"),
+        ("spec.retry", {"backoff": {"initial_duration": "-1s"}}, "spec.retry.backoff.initial_duration"),
+        ("spec.retry", {"backoff": {"max_duration": "0.9s"}}, "spec.retry.backoff.max_duration"),
+        (
+            "spec.retry",
+            {"backoff": {"initial_duration": "20s", "max_duration": "19s"}},
+            "spec.retry.backoff.max_duration",
+        ),
+        ("spec.retry", {"retry_on": ["KILLED_BY_SIGNAL", "KILLED"]}, "spec.retry.retry_on[1]"),
+        ("spec.retry", {"retry_on": ["SPEC_REFUSED"]}, "spec.retry.retry_on[0]"),
+        ("spec.retry", {"retry_on": ["PREEMPTED"]}, "spec.retry.retry_on[0]"),
+        ("spec.retry", {"retry_on": ["STEP_HUNG", "STEP_HUNG"]}, "spec.retry.retry_on[1]"),
+        ("spec.retry", {"retry_on": ["x"] * 1000}, "spec.retry.retry_on"),
+        ("spec.scheduling", {"max_run_duration": "0.999s"}, "spec.scheduling.max_run_duration"),
+        ("spec.scheduling", {"max_queue_duration": "0s"}, "spec.scheduling.max_queue_duration"),
     ],
 )
 def test_a_broken_rule_is_told_at_its_field_and_nothing_else_is(path: str, value: Any, field: str) -> None:
@@ -281,6 +297,22 @@ def test_every_fault_of_a_spec_is_told_at_once() -> None:
     assert len(faults_of(job)) == 5
 
 
+def test_a_fault_of_a_duration_or_a_reason_names_rule_and_value() -> None:
+    faults = faults_with("spec.retry", {"backoff": {"initial_duration": "301s"}, "retry_on": ["KILLED_BY_SIGNALS"]})
+    assert faults["spec.retry.backoff.initial_duration"] == "must lie between 0s and 300s; got 301s"
+    assert 'got "KILLED_BY_SIGNALS"; did you mean "KILLED_BY_SIGNAL"?' in faults["spec.retry.retry_on[0]"]
+    faults = faults_with("spec.scheduling", {"max_run_duration": "0.5s"})
+    assert faults["spec.scheduling.max_run_duration"] == "must be at least 1s; got 0.5s"
+
+
+def test_a_duration_that_only_bytes_can_hold_is_refused() -> None:
+    job = changed("display_name", "x")
+    job.spec.scheduling.max_run_duration.CopyFrom(Duration(seconds=2**62, nanos=2**31 - 1))
+    job.spec.retry.backoff.initial_duration.CopyFrom(Duration(seconds=1, nanos=-(2**31)))
+    fields = [fault.field for fault in faults_of(job)]
+    assert fields == ["spec.retry.backoff.initial_duration", "spec.scheduling.max_run_duration"]
+
+
 def test_defaults_are_filled_once_and_for_all() -> None:
     spec = with_defaults(changed("display_name", "x").spec, seed=7)
     assert with_defaults(spec, seed=8) == spec
@@ -289,7 +321,11 @@ def test_defaults_are_filled_once_and_for_all() -> None:
     assert (spec.training.epochs, spec.training.global_batch_size, spec.training.seed) == (1, 32, 7)
     assert spec.data.train.builtin.split == "train"
     assert list(spec.export.formats) == [spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS]
-    assert spec.retry.max_attempts == 3
+    assert spec.retry == spec_pb2.RetrySpec(
+        max_attempts=3,
+        backoff=spec_pb2.RetryBackoff(initial_duration=Duration(seconds=1), max_duration=Duration(seconds=300)),
+    )
+    assert spec.scheduling == spec_pb2.SchedulingSpec(preemptible=False)
     training = spec.training
     assert (training.precision, training.jit_compile) == (spec_pb2.TrainingSpec.FLOAT32, spec_pb2.TrainingSpec.DISABLED)
     assert (training.gradient_accumulation_steps, training.step_timeout_seconds) == (1, 600)

@@ -251,17 +251,28 @@ def test_page_sizes_have_a_default_a_ceiling_and_a_floor(desk):
 # Claims
 
 
-def test_waiting_jobs_are_told_oldest_first_with_what_they_need(desk):
-    desk.create("one", gpus=2)
-    desk.create("two", cpu_replicas=4)
-    desk.create("three")
+def test_waiting_jobs_are_told_by_priority_then_age_with_what_they_need(desk):
+    for name, priority, resources in (
+        ("one", 0, {"gpus": 2}),
+        ("two", 0, {"cpu_replicas": 4}),
+        ("three", 0, {}),
+        ("four", 0, {"gpus": 2}),
+        ("five", 7, {"gpus": 2}),
+        ("six", -7, {}),
+    ):
+        job = a_job(**resources)
+        job.priority = priority
+        desk.submit(name, job)
     desk.cancel("two")
     waiting = desk.store.queued_jobs()
-    assert [(job.name.job_id, job.gpus, job.cpu_replicas) for job in waiting] == [
-        ("one", 2, None),
-        ("three", None, None),
+    assert [(job.name.job_id, job.priority, job.gpus, job.cpu_replicas) for job in waiting] == [
+        ("five", 7, 2, None),
+        ("one", 0, 2, None),
+        ("three", 0, None, None),
+        ("four", 0, 2, None),
+        ("six", -7, None, None),
     ]
-    assert [job.name.job_id for job in desk.store.queued_jobs(limit=1)] == ["one"]
+    assert [job.name.job_id for job in desk.store.queued_jobs(limit=1)] == ["five", "three"]
 
 
 def test_a_claim_starts_the_next_attempt(desk):
@@ -357,7 +368,7 @@ def test_a_superseded_attempt_changes_nothing(desk):
     ):
         with pytest.raises(AttemptSupersededError):
             call()
-    assert store.mark_stopping(first.uid, 1, Job.SERVER_STOPPED) is False
+    assert store.mark_stopping(first.uid, 1, Job.SERVER_STOPPED, "why") is False
     assert store.snapshot_by_uid(first.uid, FULL) == before
 
 
@@ -438,10 +449,10 @@ def test_devices_stay_released(desk):
 def test_a_report_is_answered_with_what_the_end_that_was_asked_for_allows(desk):
     store = desk.store
     attempts = {name: desk.run(name) for name in ("stopped", "lost", "cancelled", "both", "running")}
-    assert store.mark_stopping(attempts["stopped"].uid, 1, Job.SERVER_STOPPED)
-    assert not store.mark_stopping(attempts["stopped"].uid, 1, Job.TRAINER_LOST)
-    store.mark_stopping(attempts["lost"].uid, 1, Job.TRAINER_LOST)
-    store.mark_stopping(attempts["both"].uid, 1, Job.SERVER_STOPPED)
+    assert store.mark_stopping(attempts["stopped"].uid, 1, Job.SERVER_STOPPED, "why")
+    assert not store.mark_stopping(attempts["stopped"].uid, 1, Job.TRAINER_LOST, "why")
+    store.mark_stopping(attempts["lost"].uid, 1, Job.TRAINER_LOST, "why")
+    store.mark_stopping(attempts["both"].uid, 1, Job.SERVER_STOPPED, "why")
     for name in ("cancelled", "both"):
         desk.cancel(name)
     told = {

@@ -97,7 +97,7 @@ def test_an_attempt_that_has_ended_puts_nothing_on_record(desk):
 
 def test_an_attempt_that_is_being_ended_still_puts_its_last_checkpoint_on_record(desk):
     attempt = desk.run("one")
-    desk.store.mark_stopping(attempt.uid, 1, Job.SERVER_STOPPED)
+    desk.store.mark_stopping(attempt.uid, 1, Job.SERVER_STOPPED, "why")
     desk.save(attempt, 30)
     assert kept(desk.store, attempt.uid) == [(1, 30)]
 

@@ -48,6 +48,8 @@ NEXT_STATES: Final[Mapping[int, frozenset[int]]] = {
     job_pb2.Job.CANCELLED: frozenset(),
 }
 TERMINAL_STATES: Final = frozenset(state for state, following in NEXT_STATES.items() if not following)
+ENDING_STATES: Final = frozenset({job_pb2.Job.PAUSING, job_pb2.Job.CANCELLING})
+"""An attempt lives, and is being ended."""
 LIVE_STATES: Final = frozenset({job_pb2.Job.STARTING, job_pb2.Job.RUNNING, job_pb2.Job.PAUSING, job_pb2.Job.CANCELLING})
 
 
@@ -87,8 +89,13 @@ REASON_RULES: Final[Mapping[int, ReasonRule]] = {
     job_pb2.Job.TRAINER_SILENT: ReasonRule(retried=True, counted=True),
 }
 
+SAVING_REASONS: Final = frozenset({job_pb2.Job.SERVER_STOPPED, job_pb2.Job.PAUSED_BY_USER, job_pb2.Job.PREEMPTED})
+"""An attempt that is being ended for one of these saves a checkpoint first, if it trains."""
+
 DEFAULT_PROJECT: Final = "default"
 DEFAULT_MAX_ATTEMPTS: Final = 3
+DEFAULT_BACKOFF_SECONDS: Final = 1.0
+LONGEST_BACKOFF_SECONDS: Final = 300.0
 DEFAULT_KEPT_CHECKPOINTS: Final = 2
 MAX_UNCOUNTED_ATTEMPTS: Final = 20
 """After so many attempts that did not count, none with a checkpoint beyond the last, the job fails all the same."""

@@ -42,6 +42,8 @@ class Settings:
     dataset_directories: tuple[Path, ...]
     drain_timeout: float
     orphan_timeout: float
+    report_timeout: float
+    reservation_after: float
     finished_job_metrics_grace: float
     validation_timeout: float
     user_code: bool
@@ -290,6 +292,20 @@ TABLE: Final[Sequence[Setting]] = (
         "5m",
         _positive_seconds,
         "After so long without a server, a running attempt ends itself.",
+        "DURATION",
+    ),
+    Setting(
+        "report_timeout",
+        "5m",
+        _positive_seconds,
+        "A trainer that sends no report for so long is killed, and its attempt ends TRAINER_SILENT.",
+        "DURATION",
+    ),
+    Setting(
+        "reservation_after",
+        "60s",
+        _seconds,
+        "For a job that has not fitted for so long, devices are held back from those behind it in the queue.",
         "DURATION",
     ),
     Setting(

@@ -8,6 +8,7 @@ from typing import Any
 from gradloom.api.offload import Offload
 from gradloom.attempt.v1 import attempt_pb2, attempt_pb2_grpc
 from gradloom.errors import PermissionDeniedError
+from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.leavings import remove_files
 from gradloom.jobs.records import AttemptRow
@@ -26,6 +27,7 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
         instruments: Instruments,
         data_roots: Sequence[Path],
         dataset_directories: Sequence[Path],
+        hearing: Hearing,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ):
         self._store = store
@@ -33,6 +35,7 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
         self._instruments = instruments
         self._data_roots = [str(path) for path in data_roots]
         self._dataset_directories = [str(path) for path in dataset_directories]
+        self._hearing = hearing
         self._clock = clock
 
     async def GetAssignment(self, request: attempt_pb2.GetAssignmentRequest, context: Any) -> attempt_pb2.Assignment:
@@ -67,7 +70,7 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
         return attempt_pb2.FinishAttemptResponse()
 
     def _assignment(self, token_digest: str) -> attempt_pb2.Assignment:
-        attempt = self._store.attempt_by_token(token_digest)
+        attempt = self._attempt(token_digest)
         job = self._store.snapshot_by_uid(attempt.uid, service_pb2.JobView.FULL).job
         gpus = [device for device in attempt.devices if device.startswith("GPU:")]
         source = self._store.initial_weights_of(attempt.uid)
@@ -92,27 +95,33 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
         )
 
     def _record_resolved_spec(self, token_digest: str, request: attempt_pb2.RecordResolvedSpecRequest) -> None:
-        attempt = self._store.attempt_by_token(token_digest)
+        attempt = self._attempt(token_digest)
         self._store.record_resolved_spec(attempt.uid, attempt.number, request.resolved_spec, self._clock())
         self._instruments.attempt_reached("prepared", self._age(attempt))
 
     def _record_checkpoint(self, token_digest: str, request: attempt_pb2.RecordCheckpointRequest) -> tuple[Path, ...]:
-        attempt = self._store.attempt_by_token(token_digest)
+        attempt = self._attempt(token_digest)
         outcome = self._store.record_checkpoint(attempt.uid, attempt.number, request.checkpoint, self._clock())
         if not outcome.repeated:
             self._instruments.checkpoint_recorded(attempt.name, request)
         return outcome.dropped
 
     def _report(self, token_digest: str, request: attempt_pb2.ReportRequest) -> attempt_pb2.ReportResponse.Directive:
-        attempt = self._store.attempt_by_token(token_digest)
+        attempt = self._attempt(token_digest)
         outcome = self._store.record_report(attempt.uid, attempt.number, request, self._clock())
         if not outcome.repeated:
             self._instruments.attempt_reported(attempt.name, attempt.number, request)
         return outcome.directive
 
     def _finish(self, token_digest: str, request: attempt_pb2.FinishAttemptRequest) -> None:
-        attempt = self._store.attempt_by_token(token_digest)
+        attempt = self._attempt(token_digest)
         self._store.finish_attempt(attempt.uid, attempt.number, request, self._clock())
+
+    def _attempt(self, token_digest: str) -> AttemptRow:
+        """The caller's attempt, which is noted to live."""
+        attempt = self._store.attempt_by_token(token_digest)
+        self._hearing.heard(attempt.uid, attempt.number)
+        return attempt
 
     def _age(self, attempt: AttemptRow) -> float:
         """Seconds since the claim; shown, never decided by."""

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -38,10 +39,11 @@ from gradloom.api.validator import Validator
 from gradloom.catalogue import Catalogue
 from gradloom.jobs.database import StoreUnusableError
 from gradloom.jobs.devices import Devices, find_devices, has_gpu_driver
+from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.local_launcher import LocalLauncher
 from gradloom.jobs.lock import DataDirectoryInUseError, DataDirectoryLock, hold_data_directory
-from gradloom.jobs.scheduler import Scheduler
+from gradloom.jobs.scheduler import Scheduler, Timing
 from gradloom.jobs.server_beat import ServerBeat
 from gradloom.jobs.store import Store
 from gradloom.settings import Settings, is_loopback
@@ -136,10 +138,11 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
 
         # First the trainers' listener: those that an earlier server left call again and again.
         stack.callback(remove_socket_directory, settings.trainer_listen)
-        attempts = _attempt_servicer(settings, store, offload, instruments)
+        hearing = Hearing(time.monotonic)
+        attempts = _attempt_servicer(settings, store, offload, instruments, hearing)
         server, addresses["trainer_listen"] = trainer_listener(settings.trainer_listen, interceptor, attempts)
         await _start(stack, server)
-        scheduling = await _scheduling(stack, settings, store, devices, instruments)
+        scheduling = await _scheduling(stack, settings, store, devices, instruments, hearing)
 
         training = _training_servicer(settings, store, offload, devices, instruments)
         health = HealthServicer((PUBLIC_SERVICE, HEALTH_SERVICE))
@@ -182,8 +185,10 @@ def _devices(settings: Settings) -> Devices:
     return find_devices(settings.cpu_slots, None if settings.gpus is None else ",".join(settings.gpus))
 
 
-def _attempt_servicer(settings: Settings, store: Store, offload: Offload, instruments: Instruments) -> AttemptServicer:
-    return AttemptServicer(store, offload, instruments, settings.data_roots, settings.dataset_directories)
+def _attempt_servicer(
+    settings: Settings, store: Store, offload: Offload, instruments: Instruments, hearing: Hearing
+) -> AttemptServicer:
+    return AttemptServicer(store, offload, instruments, settings.data_roots, settings.dataset_directories, hearing)
 
 
 def _training_servicer(
@@ -203,7 +208,12 @@ def _training_servicer(
 
 
 async def _scheduling(
-    stack: AsyncExitStack, settings: Settings, store: Store, devices: Devices, instruments: Instruments
+    stack: AsyncExitStack,
+    settings: Settings,
+    store: Store,
+    devices: Devices,
+    instruments: Instruments,
+    hearing: Hearing,
 ) -> SchedulerThread:
     """Takes over what an earlier server left, and starts to schedule."""
     beat = ServerBeat(settings.data_dir / BEAT_FILE)
@@ -217,6 +227,8 @@ async def _scheduling(
         instruments,
         artifact_root=settings.artifact_root,
         trainer_address=settings.trainer_listen,
+        timing=Timing(report_timeout_seconds=settings.report_timeout, reservation_seconds=settings.reservation_after),
+        hearing=hearing,
     )
     instruments.observe_server(store.count_jobs_by_state, scheduler.device_counts)
     await asyncio.to_thread(scheduler.adopt)

@@ -75,24 +75,22 @@ class AttemptWrites:
         self.hub.publish(uid)
         return claimed
 
-    def mark_stopping(self, uid: str, number: int, reason: int) -> bool:
+    def mark_stopping(self, uid: str, number: int, reason: int, message: str) -> bool:
         """Notes that a live attempt is being ended, and why; its reports are answered accordingly from now on.
 
         The first reason stands. False when the attempt has ended or is being ended already.
         """
         with self._database.write() as connection:
-            marked = connection.execute(
-                attempts.update()
-                .where(attempt_is(uid, number), _LIVE, attempts.c.state != job_pb2.Attempt.STOPPING)
-                .values(state=job_pb2.Attempt.STOPPING, reason=reason)
-            ).rowcount
+            marked = stop_attempt(connection, uid, number, reason, message)
         self.hub.publish(uid)
-        return marked == 1
+        return marked
 
     def end_attempt(
         self, uid: str, number: int, outcome: AttemptOutcome, next_state: int, now: datetime
     ) -> job_pb2.Job:
-        """Ends a live attempt and takes its job to `next_state` (QUEUED or a terminal one), in one transaction.
+        """Ends a live attempt and takes its job to `next_state`, in one transaction.
+
+        That is QUEUED, with the outcome's backoff, PAUSED or a terminal one.
 
         SUCCEEDED needs the attempt's finish with COMPLETED, and puts its export and manifest on record. Raises
         AttemptSupersededError when the attempt is no longer live, WrongStateError when the job cannot go there any
@@ -120,6 +118,7 @@ class AttemptWrites:
                 message=outcome.message,
                 error=_serialized(error),
                 export=export,
+                backoff_seconds=outcome.backoff_seconds if next_state == job_pb2.Job.QUEUED else None,
                 counted_attempts=jobs.c.counted_attempts + int(counted),
                 uncounted_attempts=0 if ended.advanced else jobs.c.uncounted_attempts + int(not counted),
             )
@@ -147,6 +146,16 @@ class AttemptWrites:
 
 
 _LIVE = attempts.c.state.in_([job_pb2.Attempt.STARTING, job_pb2.Attempt.RUNNING, job_pb2.Attempt.STOPPING])
+
+
+def stop_attempt(connection: sa.Connection, uid: str, number: int, reason: int, message: str) -> bool:
+    """Marks a live attempt that is not being ended yet; see `AttemptWrites.mark_stopping`."""
+    marked = connection.execute(
+        attempts.update()
+        .where(attempt_is(uid, number), _LIVE, attempts.c.state != job_pb2.Attempt.STOPPING)
+        .values(state=job_pb2.Attempt.STOPPING, reason=reason, message=message)
+    )
+    return marked.rowcount == 1
 
 
 def _serialized(error: job_pb2.JobError | None) -> bytes | None:

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +41,15 @@ class Devices:
         wanted = len(self.gpus) if gpus is None else gpus
         return Demand(wanted, 0) if wanted else Demand(0, 1)
 
-    def pick(self, demand: Demand, taken: Iterable[str]) -> tuple[str, ...] | None:
-        """Picks free devices for a demand; None when too few are free."""
-        busy = set(taken)
-        free = [name for name in self.names if name not in busy]
-        gpus = [name for name in free if name.startswith("GPU:")][: demand.gpus]
-        slots = [name for name in free if name.startswith("CPU:")][: demand.cpu_slots]
-        if len(gpus) < demand.gpus or len(slots) < demand.cpu_slots:
-            return None
+    def pick_from(self, demand: Demand, available: Sequence[str]) -> tuple[str, ...] | None:
+        """Picks the first of the available devices that meet a demand; None when they are too few."""
+        picked = self.most_from(demand, available)
+        return picked if len(picked) == demand.gpus + demand.cpu_slots else None
+
+    def most_from(self, demand: Demand, available: Sequence[str]) -> tuple[str, ...]:
+        """Picks as many of the available devices as a demand can use."""
+        gpus = [name for name in available if name.startswith("GPU:")][: demand.gpus]
+        slots = [name for name in available if name.startswith("CPU:")][: demand.cpu_slots]
         return (*gpus, *slots)
 
     def environment(self, names: Sequence[str]) -> dict[str, str]:

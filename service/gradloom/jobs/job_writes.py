@@ -21,7 +21,7 @@ from gradloom.jobs.requests import once, refuse_stale
 from gradloom.jobs.schema import events, jobs, specs
 from gradloom.jobs.transitions import add_events, move_job
 from gradloom.spec.details import check_details
-from gradloom.v1 import job_pb2
+from gradloom.v1 import job_pb2, spec_pb2
 
 
 class JobWrites:
@@ -48,7 +48,7 @@ class JobWrites:
         return created
 
     def cancel_job(self, name: JobName, request_id: str | None, request_digest: str, now: datetime) -> job_pb2.Job:
-        """QUEUED becomes CANCELLED, STARTING and RUNNING become CANCELLING; CANCELLING and CANCELLED stay as they are.
+        """What waits or is PAUSED becomes CANCELLED, what runs CANCELLING; CANCELLING and CANCELLED stay as they are.
 
         Returns the whole job. Raises NotFoundError, and WrongStateError for SUCCEEDED and FAILED.
         """
@@ -117,6 +117,7 @@ def _update(
 def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2.Job, now: datetime) -> None:
     resources = job.spec.resources
     retry = job.spec.retry
+    scheduling = job.spec.scheduling
     connection.execute(
         jobs.insert(),
         {
@@ -132,6 +133,9 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
             "event_number": 1,
             "gpus": resources.gpus if resources.HasField("gpus") else None,
             "cpu_replicas": resources.cpu_replicas if resources.HasField("cpu_replicas") else None,
+            "preemptible": scheduling.preemptible,
+            "queue_seconds_left": _seconds(scheduling, "max_queue_duration"),
+            "run_seconds_left": _seconds(scheduling, "max_run_duration"),
             "max_attempts": retry.max_attempts if retry.HasField("max_attempts") else DEFAULT_MAX_ATTEMPTS,
             "attempt_count": 0,
             "counted_attempts": 0,
@@ -157,12 +161,18 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
     )
 
 
+def _seconds(scheduling: spec_pb2.SchedulingSpec, name: str) -> float | None:
+    """A limit in seconds; None without one."""
+    seconds: float = getattr(scheduling, name).ToNanoseconds() / 1e9
+    return seconds if scheduling.HasField(name) else None
+
+
 def cancel(connection: sa.Connection, uid: str, now: datetime) -> None:
     """Tries both ways out; neither opens for a job that is being cancelled or has ended."""
     reason, message = job_pb2.Job.CANCELLED_BY_USER, "a user cancelled the job"
     for came_from, to in (
-        ((job_pb2.Job.QUEUED,), job_pb2.Job.CANCELLED),
-        ((job_pb2.Job.STARTING, job_pb2.Job.RUNNING), job_pb2.Job.CANCELLING),
+        ((job_pb2.Job.QUEUED, job_pb2.Job.PAUSED), job_pb2.Job.CANCELLED),
+        ((job_pb2.Job.STARTING, job_pb2.Job.RUNNING, job_pb2.Job.PAUSING), job_pb2.Job.CANCELLING),
     ):
         if move_job(connection, uid, to, now, came_from=came_from, reason=reason, message=message) is not None:
             return

@@ -43,7 +43,7 @@ def job_message(row: sa.Row[Any]) -> job_pb2.Job:
     if row.export is not None:
         job.export.MergeFromString(row.export)
     # While the job waits for another attempt, the look at the one before says nothing of it.
-    if row.progress is not None and row.state != job_pb2.Job.QUEUED:
+    if row.progress is not None and row.state not in (job_pb2.Job.QUEUED, job_pb2.Job.PAUSED):
         job.progress.MergeFromString(row.progress)
     if row.checkpoint_step is not None:
         job.progress.checkpoint_step = row.checkpoint_step
@@ -76,6 +76,7 @@ def attempt_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Attempt:
 
 def attempt_row(row: sa.Row[Any]) -> AttemptRow:
     """An AttemptRow of a row of attempts with its job's columns."""
+    progress = job_pb2.Progress.FromString(row.progress or b"")
     return AttemptRow(
         uid=row.job_uid,
         name=JobName(row.project, row.job_id),
@@ -86,11 +87,17 @@ def attempt_row(row: sa.Row[Any]) -> AttemptRow:
         devices_released=row.devices_released,
         artifact_root=row.artifact_root,
         stopping_reason=row.reason,
-        is_training=job_pb2.Progress.FromString(row.progress or b"").phase in _TRAINING,
+        stopping_message=row.message,
+        is_training=progress.phase in _TRAINING,
+        has_stepped=progress.HasField("first_step_duration"),
         finish=None if row.finish is None else attempt_pb2.FinishAttemptRequest.FromString(row.finish),
         beat=row.beat,
         lease_owner=row.lease_owner,
         lease_beat=row.lease_beat,
+        sequence=row.sequence,
+        priority=row.priority,
+        preemptible=row.preemptible,
+        run_seconds_left=row.run_seconds_left,
         max_attempts=row.max_attempts,
         counted_attempts=row.counted_attempts,
         uncounted_attempts=row.uncounted_attempts,

@@ -3,13 +3,20 @@
 import signal
 from dataclasses import dataclass
 
-from gradloom.job import MAX_UNCOUNTED_ATTEMPTS, REASON_RULES, reason_name
+from gradloom.job import (
+    DEFAULT_BACKOFF_SECONDS,
+    LONGEST_BACKOFF_SECONDS,
+    MAX_UNCOUNTED_ATTEMPTS,
+    REASON_RULES,
+    SAVING_REASONS,
+    reason_name,
+)
 from gradloom.jobs.hints import hint
 from gradloom.jobs.launcher import Ended, LaunchError, Lost
 from gradloom.jobs.leavings import AttemptLog
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
 from gradloom.supervisor.attempt_directory import ExitRecord
-from gradloom.v1 import job_pb2
+from gradloom.v1 import job_pb2, spec_pb2
 
 Job = job_pb2.Job
 
@@ -44,16 +51,17 @@ def decide(
     attempt: AttemptRow,
     observed: Ended | Lost | LaunchError,
     log: AttemptLog,
+    retry: spec_pb2.RetrySpec,
 ) -> Verdict:
-    """Decides once nothing of the attempt is left.
+    """Decides once nothing of the attempt is left; `retry` is of its job's spec.
 
     A cancel always wins; then a proven export; then why the attempt was being ended; then the failure that the trainer
     reported; then how its process ended.
     """
     record = observed.record if isinstance(observed, Ended) else None
     reason, message, error = _cause(attempt, observed)
-    next_state, message = _follow(attempt, reason, message)
-    if reason in (Job.COMPLETED, Job.CANCELLED_BY_USER, Job.SERVER_STOPPED):
+    next_state, message = _follow(attempt, reason, message, retry)
+    if reason in (Job.COMPLETED, Job.CANCELLED_BY_USER) or reason in SAVING_REASONS:
         error = None
     else:
         error = error or job_pb2.JobError(message=message)
@@ -70,6 +78,7 @@ def decide(
         cpu_seconds=record.user_cpu_seconds + record.system_cpu_seconds if record else None,
         log_size_bytes=log.size_bytes,
         log_dropped_bytes=log.dropped_bytes,
+        backoff_seconds=_backoff(attempt, reason, retry),
         artifacts=tuple(log.artifacts),
     )
     return Verdict(outcome, next_state)
@@ -81,8 +90,8 @@ def _cause(attempt: AttemptRow, observed: Ended | Lost | LaunchError) -> tuple[i
     finish = attempt.finish
     if finish is not None and finish.reason == Job.COMPLETED:
         return Job.COMPLETED, finish.message or "the export is proven", None
-    if attempt.stopping_reason == Job.SERVER_STOPPED:
-        return Job.SERVER_STOPPED, "the server was stopped", None
+    if attempt.stopping_reason:
+        return attempt.stopping_reason, attempt.stopping_message, None
     if finish is not None and finish.reason in _TRAINERS_REASONS:
         error = job_pb2.JobError()
         error.CopyFrom(finish.error)
@@ -117,7 +126,7 @@ def _cause_of_exit(record: ExitRecord) -> tuple[int, str]:
     return Job.TRAINER_LOST, record.error or "its supervisor does not know how the trainer ended"
 
 
-def _follow(attempt: AttemptRow, reason: int, message: str) -> tuple[int, str]:
+def _follow(attempt: AttemptRow, reason: int, message: str, retry: spec_pb2.RetrySpec) -> tuple[int, str]:
     """Where the job goes, and the message with why it goes no further."""
     if reason == Job.COMPLETED:
         return Job.SUCCEEDED, message
@@ -126,14 +135,29 @@ def _follow(attempt: AttemptRow, reason: int, message: str) -> tuple[int, str]:
     rule = REASON_RULES[reason]
     if not rule.retried:
         return Job.FAILED, message
-    if reason == Job.USER_CODE_RAISED and attempt.finish is not None and not attempt.finish.progress.global_step:
-        return Job.FAILED, f"{message} (before the first step: another attempt would raise it again)"
+    if reason == Job.USER_CODE_RAISED and not attempt.has_stepped:
+        return Job.FAILED, f"{message} (before its first step: another attempt would raise it again)"
+    if rule.counted and retry.retry_on and reason_name(reason) not in retry.retry_on:
+        return Job.FAILED, f"{message} (retry.retry_on does not name {reason_name(reason)})"
     if rule.counted and attempt.counted_attempts + 1 >= attempt.max_attempts:
         return Job.FAILED, f"{message} (attempt {attempt.number}; retry.max_attempts is {attempt.max_attempts})"
     if not rule.counted and not attempt.advanced and attempt.uncounted_attempts + 1 >= MAX_UNCOUNTED_ATTEMPTS:
         told = f"{MAX_UNCOUNTED_ATTEMPTS} attempts ended so or alike without a new checkpoint; {reason_name(reason)}"
         return Job.FAILED, f"{message} ({told})"
-    return Job.QUEUED, message
+    return (Job.PAUSED if attempt.job_state == Job.PAUSING else Job.QUEUED), message
+
+
+def _backoff(attempt: AttemptRow, reason: int, retry: spec_pb2.RetrySpec) -> float | None:
+    """How long a next attempt waits: not at all after an end that does not count, else twice as long each time."""
+    if not REASON_RULES[reason].counted:
+        return None
+    backoff = retry.backoff
+    first, longest = DEFAULT_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
+    if backoff.HasField("initial_duration"):
+        first = backoff.initial_duration.ToNanoseconds() / 1e9
+    if backoff.HasField("max_duration"):
+        longest = backoff.max_duration.ToNanoseconds() / 1e9
+    return min(first * 2**attempt.counted_attempts, longest) or None
 
 
 def _signal_name(number: int) -> str:

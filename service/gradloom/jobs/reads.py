@@ -16,8 +16,8 @@ from gradloom.jobs.messages import artifact_message, attempt_message, attempt_ro
 from gradloom.jobs.orders import JobOrder
 from gradloom.jobs.queries import ATTEMPTS, BASIC, FULL, job_in_view, named, uid_of, with_view
 from gradloom.jobs.records import AttemptRow, JobSnapshot, QueuedJob, StoredArtifact
-from gradloom.jobs.schema import artifacts, attempts, events, jobs
-from gradloom.v1 import job_pb2
+from gradloom.jobs.schema import IS_READY, artifacts, attempts, events, jobs, specs
+from gradloom.v1 import job_pb2, spec_pb2
 
 M = TypeVar("M", bound=Message)
 
@@ -162,6 +162,14 @@ class Reads:
             )
             return StoredArtifact(artifact_message(name, row), uid, attempt.directory)
 
+    def spec_of(self, uid: str) -> spec_pb2.JobSpec:
+        """The job's spec. Raises NotFoundError."""
+        with self._database.read() as connection:
+            spec = connection.scalar(sa.select(specs.c.spec).where(specs.c.job_uid == uid))
+        if spec is None:
+            raise NotFoundError(f"there is no job of uid {uid}")
+        return spec_pb2.JobSpec.FromString(spec)
+
     def count_jobs_by_state(self) -> Mapping[int, int]:
         """Every state with its number of jobs, zeros included."""
         with self._database.read() as connection:
@@ -169,28 +177,24 @@ class Reads:
             return dict.fromkeys(NEXT_STATES, 0) | {state: count for state, count in counts}
 
     def queued_jobs(self, limit: int | None = None) -> list[QueuedJob]:
-        """The jobs that wait, oldest first."""
-        selection = (
-            sa.select(
-                jobs.c.uid,
-                jobs.c.project,
-                jobs.c.job_id,
-                jobs.c.gpus,
-                jobs.c.cpu_replicas,
-                jobs.c.attempt_count,
-                jobs.c.queued_time,
-            )
-            .where(jobs.c.state == job_pb2.Job.QUEUED)
-            .order_by(jobs.c.sequence)
-            .limit(limit)
-        )
+        """The jobs that may start as soon as they fit, in the order of the queue; at most `limit` of each demand."""
+        ready = sa.text(IS_READY)
+        demands = sa.select(jobs.c.gpus, jobs.c.cpu_replicas).where(ready).distinct()
+        found: list[QueuedJob] = []
         with self._database.read() as connection:
-            return [
-                QueuedJob(uid, JobName(project, job_id), gpus, cpu_replicas, attempt_count, queued_time)
-                for uid, project, job_id, gpus, cpu_replicas, attempt_count, queued_time in connection.execute(
-                    selection
+            for gpus, cpu_replicas in connection.execute(demands).all():
+                of_demand = (
+                    sa.select(jobs.c.uid, jobs.c.project, jobs.c.job_id, jobs.c.priority, jobs.c.sequence)
+                    .where(ready, jobs.c.gpus.is_not_distinct_from(gpus))
+                    .where(jobs.c.cpu_replicas.is_not_distinct_from(cpu_replicas))
+                    .order_by(jobs.c.priority.desc(), jobs.c.sequence)
+                    .limit(limit)
                 )
-            ]
+                found += [
+                    QueuedJob(row.uid, JobName(row.project, row.job_id), gpus, cpu_replicas, row.priority, row.sequence)
+                    for row in connection.execute(of_demand)
+                ]
+        return sorted(found, key=lambda job: (-job.priority, job.sequence))
 
     def live_attempts(self) -> list[AttemptRow]:
         """Every attempt that has not ended, that of the oldest job first."""

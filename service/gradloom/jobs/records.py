@@ -22,10 +22,9 @@ class QueuedJob:
     """`resources.gpus` of its spec; None: every GPU the server owns, else one CPU slot."""
     cpu_replicas: int | None
     """`resources.cpu_replicas` of its spec: one CPU slot, split; None when the spec does not say."""
-    attempt_count: int
-    """Attempts started so far."""
-    queued_time: datetime
-    """When it last came into the queue."""
+    priority: int
+    sequence: int
+    """Order of creation."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,12 @@ class AttemptRow:
     """Where the artifacts of this attempt's server lay when it was claimed."""
     stopping_reason: int
     """Why it is being ended (`Job.Reason`); REASON_UNSPECIFIED while nobody asked for it."""
+    stopping_message: str
+    """The same in a sentence."""
     is_training: bool
     """Its newest report tells of training or an evaluation: there is a state that it could save."""
+    has_stepped: bool
+    """Its first training step has ended."""
     finish: attempt_pb2.FinishAttemptRequest | None
     """How the trainer said it ended; None when it has not said so."""
     beat: int
@@ -58,6 +61,12 @@ class AttemptRow:
     lease_owner: str
     lease_beat: int
     """The owner lives while this counter moves."""
+    sequence: int
+    """Order of creation of its job."""
+    priority: int
+    preemptible: bool
+    run_seconds_left: float | None
+    """How long the job may still hold devices, as stored; None without a limit."""
     max_attempts: int
     """`retry.max_attempts` of the spec."""
     counted_attempts: int
@@ -93,6 +102,8 @@ class AttemptOutcome:
     log_size_bytes: int | None = None
     """Of the whole log; None when it could not be read."""
     log_dropped_bytes: int | None = None
+    backoff_seconds: float | None = None
+    """How long the job waits before its next attempt, when there is one; None: not at all."""
     artifacts: tuple[job_pb2.Artifact, ...] = ()
     """Files to put on record whatever the job's next state is, such as the log: kind, size_bytes, sha256 and the path
     below the attempt's directory. The export's manifest is in `finish` and is put on record with SUCCEEDED alone."""

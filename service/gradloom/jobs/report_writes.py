@@ -17,7 +17,7 @@ from gradloom.errors import (
     ServerUnavailableError,
     WrongStateError,
 )
-from gradloom.job import REASON_RULES, JobName
+from gradloom.job import REASON_RULES, SAVING_REASONS, JobName
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.manifest import manifest_faults
@@ -167,12 +167,12 @@ def _starts_running(row: sa.Row[Any], report: attempt_pb2.ReportRequest) -> bool
 
 
 def _directive(row: sa.Row[Any]) -> attempt_pb2.ReportResponse.Directive:
-    """What the trainer is told. A cancelled job goes on from nowhere; one that is stopped with its server does."""
+    """What the trainer is told. A cancelled job goes on from nowhere; one that is paused, for instance, does."""
     if row.job_state == job_pb2.Job.CANCELLING:
         return attempt_pb2.ReportResponse.STOP
     if row.state != job_pb2.Attempt.STOPPING:
         return attempt_pb2.ReportResponse.CONTINUE
-    if row.reason == job_pb2.Job.SERVER_STOPPED:
+    if row.reason in SAVING_REASONS:
         return attempt_pb2.ReportResponse.CHECKPOINT_AND_STOP
     return attempt_pb2.ReportResponse.STOP
 

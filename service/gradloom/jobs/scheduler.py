@@ -17,13 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gradloom.errors import AttemptSupersededError, GradloomError, WrongStateError
-from gradloom.job import TERMINAL_STATES, reason_name, state_name
+from gradloom.job import ENDING_STATES, SAVING_REASONS, TERMINAL_STATES, reason_name, state_name
+from gradloom.jobs.deadlines import Deadlines
 from gradloom.jobs.devices import Devices
+from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, AttemptStart, Ended, Launcher, LaunchError, Lost, Observation
 from gradloom.jobs.leavings import read_log, remove_unfinished, sweep_checkpoints
 from gradloom.jobs.outcome import decide
-from gradloom.jobs.records import AttemptRow, QueuedJob
+from gradloom.jobs.planner import Planner
+from gradloom.jobs.queue import Preemption
+from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.store import Store
 from gradloom.jobs.trouble import TroubleLog
 from gradloom.v1 import job_pb2
@@ -43,14 +47,18 @@ class Timing:
 
     stop_grace_seconds: float = 10.0
     """Between asking a trainer to end and killing it."""
-    save_seconds: float = 15.0
-    """What a trainer has to save a checkpoint that was told so by a server which is gone; a drain says it anew."""
+    save_seconds: float = 60.0
+    """What a trainer has to save a checkpoint that is to end, before it is signalled; a drain says it anew."""
     finish_grace_seconds: float = 30.0
     """A trainer that has reported its end and lives on is stopped after this."""
     launch_pause_seconds: float = 5.0
     """After a launch that failed, which is the machine's fault rather than the job's."""
     spare_pause_seconds: float = 20.0
     """The longest that the spare's imports are put off, so as not to slow an attempt that prepares."""
+    report_timeout_seconds: float = 300.0
+    """A trainer of which nothing is heard for so long is stopped."""
+    reservation_seconds: float = 60.0
+    """A job that has not fitted for so long has devices held back for it."""
 
 
 def utc_now() -> datetime:
@@ -71,9 +79,10 @@ class Scheduler:
         artifact_root: Path,
         trainer_address: str,
         timing: Timing | None = None,
+        hearing: Hearing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Takes the address at which trainers reach the AttemptService; `clock` is monotonic."""
+        """Takes the address at which trainers reach the AttemptService, who notes their calls in `hearing`."""
         self._store = store
         self._launcher = launcher
         self._devices = devices
@@ -92,6 +101,9 @@ class Scheduler:
         self._stops_sent: set[tuple[str, int]] = set()
         self._taken_count = 0
         self._trouble = TroubleLog(logger, clock)
+        self._hearing = hearing or Hearing(clock)
+        self._deadlines = Deadlines(store, instruments, clock)
+        self._planner = Planner(store, devices, self._timing.reservation_seconds, clock)
 
     def adopt(self) -> None:
         """Takes over what an earlier server left; before the first tick."""
@@ -104,6 +116,8 @@ class Scheduler:
     def tick(self, now: datetime) -> None:
         """Does what is to be done now: ends what has ended, stops what must end, claims what fits, keeps a spare."""
         live = self._follow(now)
+        self._hearing.tick((attempt.uid, attempt.number) for attempt in live)
+        self._deadlines.look(live, now)
         self._claim(live, now)
         if self._clock() >= self._next_lease and live:
             self._next_lease = self._clock() + _LEASE_SECONDS
@@ -124,9 +138,12 @@ class Scheduler:
             with self._logged(attempt):
                 # Before it is stopped, so that a server that dies here leaves the reason to the next one. From now on
                 # the answer to a report is to save and to stop.
-                self._store.mark_stopping(attempt.uid, attempt.number, job_pb2.Job.SERVER_STOPPED)
+                reason, message = job_pb2.Job.SERVER_STOPPED, "the server was stopped"
+                self._store.mark_stopping(attempt.uid, attempt.number, reason, message)
         self._follow(utc_now())
         self._launcher.close()
+        with self._kept_apart("What is left of the jobs' limits could not be stored"):
+            self._deadlines.settle()
         while (live := self._follow(utc_now())) and self._clock() < deadline and not is_hurried():
             time.sleep(_DRAIN_LOOK_SECONDS)
         for attempt in live:
@@ -163,6 +180,7 @@ class Scheduler:
         """Ends the attempt if it has ended; stops it if it must end. Tells whether it is ended in the store."""
         observed = self._observe(attempt)
         if isinstance(observed, Alive):
+            self._stop_if_silent(attempt)
             self._stop_if_due(attempt)
             return False
         if isinstance(observed, Lost) and not self._launcher.kill_leftovers(attempt.directory):
@@ -184,6 +202,13 @@ class Scheduler:
                 logger.warning("%s cannot be read: %s", attempt.directory, error)
             return Alive()
 
+    def _stop_if_silent(self, attempt: AttemptRow) -> None:
+        seconds = self._hearing.silent_seconds(attempt.uid, attempt.number)
+        is_ending = attempt.stopping_reason or attempt.job_state in ENDING_STATES or attempt.finish is not None
+        if seconds >= self._timing.report_timeout_seconds and not is_ending:
+            message = f"nothing was heard of the trainer for {seconds:.0f} s (--report-timeout)"
+            self._store.mark_stopping(attempt.uid, attempt.number, job_pb2.Job.TRAINER_SILENT, message)
+
     def _stop_if_due(self, attempt: AttemptRow) -> None:
         key = (attempt.uid, attempt.number)
         lingers = attempt.finish is not None and self._age(attempt, "finished") > self._timing.finish_grace_seconds
@@ -194,14 +219,14 @@ class Scheduler:
 
     def _may_save(self, attempt: AttemptRow) -> bool:
         """Tells whether the attempt is told to save by the answers to its reports, and has time left to."""
-        stops_with_server = attempt.stopping_reason == job_pb2.Job.SERVER_STOPPED
-        goes_on = attempt.job_state != job_pb2.Job.CANCELLING and attempt.finish is None
-        can_save = stops_with_server and goes_on and attempt.is_training
+        is_wanted = attempt.stopping_reason in SAVING_REASONS and attempt.job_state != job_pb2.Job.CANCELLING
+        can_save = is_wanted and attempt.finish is None and attempt.is_training
         return can_save and self._age(attempt, "saving") < self._save_seconds
 
     def _end(self, attempt: AttemptRow, observed: Ended | Lost | LaunchError, now: datetime) -> bool:
         directory = attempt.directory
-        verdict = decide(attempt, observed, read_log(directory))
+        retry = self._store.spec_of(attempt.uid).retry
+        verdict = decide(attempt, observed, read_log(directory), retry)
         remove_unfinished(directory, keep_export=verdict.next_state == job_pb2.Job.SUCCEEDED)
         try:
             self._store.end_attempt(attempt.uid, attempt.number, verdict.outcome, verdict.next_state, now)
@@ -238,31 +263,35 @@ class Scheduler:
     # Jobs that wait
 
     def _claim(self, live: list[AttemptRow], now: datetime) -> None:
-        """Claims and launches every waiting job whose devices are free, oldest first; adds their attempts to `live`."""
-        taken = _taken(live)
-        if self._clock() < self._no_claim_before or len(taken) == len(self._devices.names):
+        """Claims and launches what fits, and has others make room; adds the new attempts to `live`."""
+        if self._clock() < self._no_claim_before:
             return
-        for job in self._store.queued_jobs():
-            picked = self._devices.pick(self._devices.demand(job.gpus, job.cpu_replicas), taken)
-            if picked is None:
-                continue
-            attempt = self._launch(job, picked, now)
+        planned = self._planner.plan(live)
+        for preemption in planned.preemptions:
+            self._preempt(preemption)
+        for start in planned.starts:
+            attempt = self._launch(start.uid, start.devices, now)
             if attempt is not None:
                 live.append(attempt)
-                taken |= set(picked)
-            if len(taken) == len(self._devices.names) or self._clock() < self._no_claim_before:
+            if self._clock() < self._no_claim_before:
                 break
-        self._taken_count = len(taken)
+        self._taken_count = len(_taken(live))
 
-    def _launch(self, job: QueuedJob, devices: tuple[str, ...], now: datetime) -> AttemptRow | None:
+    def _preempt(self, preemption: Preemption) -> None:
+        holder, waiting = preemption.holder, preemption.waiting
+        message = f"made room for {waiting.name}, whose priority is {waiting.priority}, not {holder.priority}"
+        if self._store.mark_stopping(holder.uid, holder.number, job_pb2.Job.PREEMPTED, message):
+            logger.info("Attempt %d of job %s %s", holder.number, holder.uid, message)
+
+    def _launch(self, uid: str, devices: tuple[str, ...], now: datetime) -> AttemptRow | None:
         """Claims the job and launches its attempt; None when somebody cancelled it first or the launch failed."""
         token = secrets.token_urlsafe(32)
         attempt = self._store.claim(
-            job.uid, devices, token_digest(token), self._owner, now, artifact_root=str(self._artifact_root)
+            uid, devices, token_digest(token), self._owner, now, artifact_root=str(self._artifact_root)
         )
         if attempt is None:
             return None
-        self._instruments.job_claimed((now - job.queued_time).total_seconds())
+        self._instruments.job_claimed((now - attempt.queued_time).total_seconds())
         start = AttemptStart(attempt.directory, token, self._trainer_address, self._devices.environment(devices))
         try:
             self._launcher.start(start)
@@ -277,10 +306,15 @@ class Scheduler:
     @contextlib.contextmanager
     def _logged(self, attempt: AttemptRow) -> Iterator[None]:
         """Keeps one attempt's trouble, such as a full disk, from the others; the next look tries again."""
+        with self._kept_apart(f"{_named(attempt)} could not be looked after"):
+            yield
+
+    @contextlib.contextmanager
+    def _kept_apart(self, what: str) -> Iterator[None]:
         try:
             yield
         except (GradloomError, OSError) as error:
-            self._trouble.tell(f"{_named(attempt)} could not be looked after", error)
+            self._trouble.tell(what, error)
 
     # What the scheduler remembers
 

@@ -6,7 +6,7 @@ read whole are kept serialized.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -34,6 +34,11 @@ from gradloom.v1 import job_pb2
 HEAD: Final = "0003"
 """The newest revision in `migrations/versions`."""
 
+IS_READY: Final = f"state = {job_pb2.Job.QUEUED} AND backoff_seconds IS NULL"
+"""The job may start as soon as it fits. As text, like those below, so that the index of just these jobs is used."""
+BACKS_OFF: Final = f"state = {job_pb2.Job.QUEUED} AND backoff_seconds IS NOT NULL"
+AWAITS_FIRST_ATTEMPT: Final = f"state = {job_pb2.Job.QUEUED} AND attempt_count = 0 AND queue_seconds_left IS NOT NULL"
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,6 +55,11 @@ class UtcTime(TypeDecorator[datetime]):
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Gives UTC."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Has an index hold those rows alone."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 metadata = MetaData()
@@ -106,7 +116,6 @@ jobs = Table(
     UniqueConstraint("project", "job_id", name="jobs_by_name"),
     Index("jobs_by_project", "project", "sequence"),
     Index("jobs_by_state", "state", "sequence"),
-    Index("jobs_by_queue", "state", "priority", "sequence"),
     # The orders of lists.
     Index("jobs_by_update_time", "project", "update_time", "sequence"),
     Index("jobs_by_start_time", "project", "start_order", "sequence"),
@@ -116,6 +125,10 @@ jobs = Table(
     Index("jobs_by_project_and_state", "project", "state", "sequence"),
     sqlite_autoincrement=True,
 )
+# The order of the queue, for each demand. These are indexes of few rows, however many jobs there are.
+Index("jobs_ready", jobs.c.gpus, jobs.c.cpu_replicas, jobs.c.priority.desc(), jobs.c.sequence, **_where(IS_READY))
+Index("jobs_that_back_off", jobs.c.backoff_seconds, **_where(BACKS_OFF))
+Index("jobs_with_a_queue_limit", jobs.c.queue_seconds_left, **_where(AWAITS_FIRST_ATTEMPT))
 
 specs = Table(
     "specs",

@@ -21,13 +21,13 @@ from gradloom.spec.model import check_model
 from gradloom.spec.options import check_training
 from gradloom.spec.precision import policy_of
 from gradloom.spec.scalars import Monitors
+from gradloom.spec.scheduling import check_retry, check_scheduling
 from gradloom.spec.targets import check_targets
 from gradloom.spec.user_code import check_user_code
 from gradloom.v1 import job_pb2, spec_pb2
 
 MAX_SPEC_BYTES: Final = 1 << 20
 MAX_CPU_REPLICAS: Final = 16
-MAX_MAX_ATTEMPTS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def _check_spec(spec: spec_pb2.JobSpec, checker: ComponentChecker, owned: OwnedD
     if spec.HasField("export"):
         _check_export(spec.export, faults)
     _check_resources(spec.resources, owned, faults)
-    between(spec.retry, "max_attempts", 1, MAX_MAX_ATTEMPTS, "spec.retry", faults)
+    check_retry(spec.retry, faults)
+    check_scheduling(spec.scheduling, faults)
 
 
 def _check_export(export: spec_pb2.ExportSpec, faults: Faults) -> None:

@@ -2,10 +2,16 @@
 
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Final
 
 from gradloom.catalogue import Catalogue
-from gradloom.job import DEFAULT_KEPT_CHECKPOINTS, DEFAULT_MAX_ATTEMPTS
+from gradloom.job import (
+    DEFAULT_BACKOFF_SECONDS,
+    DEFAULT_KEPT_CHECKPOINTS,
+    DEFAULT_MAX_ATTEMPTS,
+    LONGEST_BACKOFF_SECONDS,
+)
 from gradloom.v1 import spec_pb2
 
 DEFAULT_MODEL_NAME: Final = "model"
@@ -44,7 +50,8 @@ def with_defaults(spec: spec_pb2.JobSpec, seed: int) -> spec_pb2.JobSpec:
     _fill_training(filled.training, seed, monitor)
     if not filled.export.formats:
         filled.export.formats.extend(DEFAULT_FORMATS)
-    _fill(filled.retry, max_attempts=DEFAULT_MAX_ATTEMPTS)
+    _fill(filled.scheduling, preemptible=False)
+    _fill_retry(filled.retry)
     return filled
 
 
@@ -103,6 +110,16 @@ def _fill_training(training: spec_pb2.TrainingSpec, seed: int, monitor: str) -> 
     if not training.checkpoint.HasField("every_steps"):
         _fill(training.checkpoint, every_seconds=DEFAULT_CHECKPOINT_SECONDS)
     _fill(training.checkpoint, keep=DEFAULT_KEPT_CHECKPOINTS, best=training.early_stopping.monitor or monitor)
+
+
+def _fill_retry(retry: spec_pb2.RetrySpec) -> None:
+    _fill(retry, max_attempts=DEFAULT_MAX_ATTEMPTS)
+    for name, seconds in (
+        ("initial_duration", DEFAULT_BACKOFF_SECONDS),
+        ("max_duration", LONGEST_BACKOFF_SECONDS),
+    ):
+        if not retry.backoff.HasField(name):
+            getattr(retry.backoff, name).FromTimedelta(timedelta(seconds=seconds))
 
 
 def output_names(model: spec_pb2.ModelSpec) -> list[str]:

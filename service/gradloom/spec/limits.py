@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from google.protobuf import struct_pb2
+from google.protobuf import duration_pb2, struct_pb2
 from google.protobuf.message import Message
 
 from gradloom.documents.messages import MAX_STRUCT_DEPTH
@@ -13,6 +13,8 @@ from gradloom.v1 import spec_pb2
 
 MAX_PATTERNS: Final = 200
 MAX_PATTERN_CHARACTERS: Final = 300
+MAX_DURATION_SECONDS: Final = 315_576_000_000
+"""What a Duration can hold: about ten thousand years."""
 
 
 def between(message: Any, name: str, least: float, most: float | None, path: str, faults: Faults) -> None:
@@ -24,6 +26,25 @@ def between(message: Any, name: str, least: float, most: float | None, path: str
     if not (value >= least and value <= (math.inf if most is None else most) and math.isfinite(value)):
         rule = f"must be at least {least}" if most is None else f"must lie between {least} and {most}"
         faults.add(child(path, name), f"{rule}; got {shown(value)}")
+
+
+def seconds_of(duration: duration_pb2.Duration) -> float:
+    """The duration, also one that the wire should not hold, in seconds."""
+    return duration.seconds + duration.nanos / 1e9
+
+
+def duration_between(message: Any, name: str, least: float, most: float | None, path: str, faults: Faults) -> bool:
+    """Checks a duration, if it is set, by its seconds; tells whether it is sound."""
+    if not message.HasField(name):
+        return True
+    duration = getattr(message, name)
+    seconds = seconds_of(duration)
+    is_duration = abs(duration.seconds) <= MAX_DURATION_SECONDS and abs(duration.nanos) < 1_000_000_000
+    if is_duration and least <= seconds <= (math.inf if most is None else most):
+        return True
+    rule = f"must be at least {least:g}s" if most is None else f"must lie between {least:g}s and {most:g}s"
+    faults.add(child(path, name), f"{rule}; got {seconds:.12g}s")
+    return False
 
 
 def above_zero(message: Any, name: str, path: str, faults: Faults) -> None:

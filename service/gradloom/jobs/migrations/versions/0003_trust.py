@@ -12,7 +12,6 @@ revision = "0003"
 down_revision = "0002"
 
 _INDEXES_OF_JOBS = {
-    "jobs_by_queue": ["state", "priority", "sequence"],
     "jobs_by_update_time": ["project", "update_time", "sequence"],
     "jobs_by_start_time": ["project", "start_order", "sequence"],
     "jobs_by_end_time": ["project", "end_order", "sequence"],
@@ -20,6 +19,18 @@ _INDEXES_OF_JOBS = {
     "jobs_by_display_name": ["project", "display_name", "sequence"],
     "jobs_by_project_and_state": ["project", "state", "sequence"],
 }
+
+
+# 1 is QUEUED.
+_INDEXES_OF_WAITING_JOBS = (
+    ("jobs_ready", ("gpus", "cpu_replicas", "priority DESC", "sequence"), "state = 1 AND backoff_seconds IS NULL"),
+    ("jobs_that_back_off", ("backoff_seconds",), "state = 1 AND backoff_seconds IS NOT NULL"),
+    (
+        "jobs_with_a_queue_limit",
+        ("queue_seconds_left",),
+        "state = 1 AND attempt_count = 0 AND queue_seconds_left IS NOT NULL",
+    ),
+)
 
 
 def _columns_of_jobs() -> list[sa.Column[Any]]:
@@ -54,6 +65,10 @@ def upgrade() -> None:
         op.add_column("attempts", column)
     for name, columns in _INDEXES_OF_JOBS.items():
         op.create_index(name, "jobs", columns, unique=False)
+    for name, columns, condition in _INDEXES_OF_WAITING_JOBS:
+        where = sa.text(condition)
+        expressions = [sa.text(column) for column in columns]
+        op.create_index(name, "jobs", expressions, unique=False, sqlite_where=where, postgresql_where=where)
     op.create_table(
         "retry_sources",
         sa.Column("job_uid", sa.Text(), nullable=False),
@@ -85,7 +100,7 @@ def downgrade() -> None:
     _replace_requests((sa.ForeignKeyConstraint(["job_uid"], ["jobs.uid"]),))
     for table in ("scalars", "retry_sources"):
         op.drop_table(table)
-    for name in _INDEXES_OF_JOBS:
+    for name in (*_INDEXES_OF_JOBS, *(name for name, _, _ in _INDEXES_OF_WAITING_JOBS)):
         op.drop_index(name, "jobs")
     for column in reversed(_columns_of_attempts()):
         op.drop_column("attempts", column.name)

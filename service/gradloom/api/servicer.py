@@ -84,6 +84,14 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         """Changes what people say of a job."""
         return await self._offload.write(self._updated, request)
 
+    async def PauseJob(self, request: service_pb2.PauseJobRequest, context: Any) -> job_pb2.Job:
+        """Has a job give its devices back, or wait no more."""
+        return await self._offload.write(self._paused, request)
+
+    async def ResumeJob(self, request: service_pb2.ResumeJobRequest, context: Any) -> job_pb2.Job:
+        """Puts a paused job back into the queue."""
+        return await self._offload.write(self._resumed, request)
+
     async def ListAttempts(
         self, request: service_pb2.ListAttemptsRequest, context: Any
     ) -> service_pb2.ListAttemptsResponse:
@@ -177,6 +185,14 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         return self._store.update_job(
             update.name, update.wanted, update.paths, update.request_id, update.request_digest, self._clock()
         )
+
+    def _paused(self, request: service_pb2.PauseJobRequest) -> job_pb2.Job:
+        name, request_id = job_name(request.name), request_id_of(request)
+        return self._store.pause_job(name, request.etag, request_id, digest_of(request), self._clock())
+
+    def _resumed(self, request: service_pb2.ResumeJobRequest) -> job_pb2.Job:
+        name, request_id = job_name(request.name), request_id_of(request)
+        return self._store.resume_job(name, request.etag, request_id, digest_of(request), self._clock())
 
     def _page_of_jobs(self, request: service_pb2.ListJobsRequest) -> service_pb2.ListJobsResponse:
         """A page; a smaller one than asked for when the jobs are too large together."""

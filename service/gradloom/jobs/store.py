@@ -14,12 +14,13 @@ from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.job_writes import JobWrites
 from gradloom.jobs.limit_writes import LimitWrites
+from gradloom.jobs.pause_writes import PauseWrites
 from gradloom.jobs.reads import Reads
 from gradloom.jobs.report_writes import ReportWrites
 from gradloom.jobs.scalars import Scalars
 
 
-class Store(Reads, JobWrites, AttemptWrites, LimitWrites, ReportWrites, Checkpoints, Scalars):
+class Store(Reads, JobWrites, PauseWrites, AttemptWrites, LimitWrites, ReportWrites, Checkpoints, Scalars):
     """Jobs and all that belongs to them, in a database; what each part offers stands in its own module."""
 
     def __init__(self, database: Database, hub: Hub):

@@ -65,9 +65,9 @@ def upgrade() -> None:
         op.add_column("attempts", column)
     for name, columns in _INDEXES_OF_JOBS.items():
         op.create_index(name, "jobs", columns, unique=False)
-    for name, columns, condition in _INDEXES_OF_WAITING_JOBS:
+    for name, of_waiting, condition in _INDEXES_OF_WAITING_JOBS:
         where = sa.text(condition)
-        expressions = [sa.text(column) for column in columns]
+        expressions = [sa.text(column) for column in of_waiting]
         op.create_index(name, "jobs", expressions, unique=False, sqlite_where=where, postgresql_where=where)
     op.create_table(
         "retry_sources",

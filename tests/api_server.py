@@ -70,6 +70,7 @@ class Api:
     health: HealthServicer
     artifact_root: Path
     address: str
+    trainer_address: str
     channel: grpc.aio.Channel
     trainer_channel: grpc.aio.Channel
     stub: Any
@@ -141,6 +142,7 @@ async def api_server(
             health,
             directory / "artifacts",
             address,
+            trainer_address,
             channel,
             trainers,
             service_pb2_grpc.TrainingServiceStub(channel),

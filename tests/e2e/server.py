@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +60,23 @@ def serve_command(data_directory: Path, *flags: str) -> list[str]:
 class Server:
     """`gradloom serve` in a process of its own, on free ports."""
 
-    def __init__(self, directory: Path, *flags: str):
+    def __init__(self, directory: Path, *flags: str, environment: Mapping[str, str] | None = None):
         self.data_directory = directory / "data"
         self.log_path = directory / "server.log"
         self.flags = flags
+        self.environment = {**os.environ, **(environment or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":
+        self.spawn()
+        wait_until(self._addresses_known, 60, f"the server listens; its log: {self.log_path.read_text()}")
+        return self
+
+    def spawn(self) -> None:
+        """Starts the process, and does not wait until it listens."""
         (self.data_directory / "server.json").unlink(missing_ok=True)
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=subprocess.STDOUT)
-        wait_until(self._addresses_known, 30, f"the server listens; its log: {self.log_path.read_text()}")
-        return self
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=subprocess.STDOUT, env=self.environment)
 
     def command(self) -> list[str]:
         return serve_command(self.data_directory, *self.flags)

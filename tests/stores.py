@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
-from gradloom.jobs.records import AttemptOutcome, AttemptRow, CheckpointOutcome
+from gradloom.jobs.records import AttemptOutcome, AttemptRow, CheckpointOutcome, DeleteOutcome
 from gradloom.jobs.store import Store
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -80,6 +80,7 @@ class Desk:
     store: Store
     seconds: int = 0
     tokens: int = 0
+    artifact_root: str = "/artifacts"
 
     def now(self) -> datetime:
         self.seconds += 1
@@ -94,10 +95,21 @@ class Desk:
     def cancel(self, job_id: str) -> job_pb2.Job:
         return self.store.cancel_job(name_of(job_id), None, "", self.now())
 
+    def delete(self, job_id: str, *, force: bool = False, etag: str = "") -> DeleteOutcome:
+        return self.store.delete_job(
+            name_of(job_id),
+            etag,
+            force=force,
+            allow_missing=False,
+            request_id=None,
+            request_digest="",
+            now=self.now(),
+        )
+
     def claim(self, uid: str, owner: str = "server") -> AttemptRow:
         self.tokens += 1
         claimed = self.store.claim(
-            uid, ["CPU:0"], f"token-{self.tokens}", owner, self.now(), artifact_root="/artifacts"
+            uid, ["CPU:0"], f"token-{self.tokens}", owner, self.now(), artifact_root=self.artifact_root
         )
         assert claimed is not None
         return claimed

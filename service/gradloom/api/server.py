@@ -19,6 +19,7 @@ from prometheus_client import disable_created_metrics
 from gradloom.api.attempt_servicer import AttemptServicer
 from gradloom.api.creation import Creation
 from gradloom.api.health import HealthServicer
+from gradloom.api.housekeeping import HousekeepingThread
 from gradloom.api.installed import bring_in_packages
 from gradloom.api.interceptors import ErrorInterceptor
 from gradloom.api.listeners import (
@@ -40,6 +41,7 @@ from gradloom.catalogue import Catalogue
 from gradloom.jobs.database import StoreUnusableError
 from gradloom.jobs.devices import Devices, find_devices, has_gpu_driver
 from gradloom.jobs.hearing import Hearing
+from gradloom.jobs.housekeeping import Housekeeper
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.local_launcher import LocalLauncher
 from gradloom.jobs.lock import DataDirectoryInUseError, DataDirectoryLock, hold_data_directory
@@ -143,6 +145,9 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         server, addresses["trainer_listen"] = trainer_listener(settings.trainer_listen, interceptor, attempts)
         await _start(stack, server)
         scheduling = await _scheduling(stack, settings, store, devices, instruments, hearing)
+        housekeeping = HousekeepingThread(_housekeeper(settings, store, instruments))
+        housekeeping.start()
+        stack.push_async_callback(asyncio.to_thread, housekeeping.stop)
 
         training = _training_servicer(settings, store, offload, devices, instruments)
         health = HealthServicer((PUBLIC_SERVICE, HEALTH_SERVICE))
@@ -236,6 +241,12 @@ async def _scheduling(
     scheduling.start()
     stack.push_async_callback(scheduling.stop)
     return scheduling
+
+
+def _housekeeper(settings: Settings, store: Store, instruments: Instruments) -> Housekeeper:
+    """Elsewhere than in the data directory, which is locked, several servers may share an artifact root."""
+    is_own = settings.artifact_root.resolve().is_relative_to(settings.data_dir.resolve())
+    return Housekeeper(store, instruments, settings.artifact_root if is_own else None)
 
 
 async def _start(stack: AsyncExitStack, server: grpc.aio.Server) -> None:

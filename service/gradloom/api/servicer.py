@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from google.protobuf import empty_pb2
+
 from gradloom.api.components import list_components
 from gradloom.api.convert import digest_of, job_name, project_of, request_id_of, view_of
 from gradloom.api.creation import Creation, NewJob
@@ -91,6 +93,11 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
     async def ResumeJob(self, request: service_pb2.ResumeJobRequest, context: Any) -> job_pb2.Job:
         """Puts a paused job back into the queue."""
         return await self._offload.write(self._resumed, request)
+
+    async def DeleteJob(self, request: service_pb2.DeleteJobRequest, context: Any) -> empty_pb2.Empty:
+        """Deletes a job with all that it left."""
+        await self._offload.write(self._delete, request)
+        return empty_pb2.Empty()
 
     async def ListAttempts(
         self, request: service_pb2.ListAttemptsRequest, context: Any
@@ -193,6 +200,23 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
     def _resumed(self, request: service_pb2.ResumeJobRequest) -> job_pb2.Job:
         name, request_id = job_name(request.name), request_id_of(request)
         return self._store.resume_job(name, request.etag, request_id, digest_of(request), self._clock())
+
+    def _delete(self, request: service_pb2.DeleteJobRequest) -> None:
+        name = job_name(request.name)
+        deleted = self._store.delete_job(
+            name,
+            request.etag,
+            force=request.force,
+            allow_missing=request.allow_missing,
+            request_id=request_id_of(request),
+            request_digest=digest_of(request),
+            now=self._clock(),
+        )
+        if deleted.ended:
+            # It waited, so that no attempt's end will be counted.
+            self._instruments.job_finished(name, job_pb2.Job.CANCELLED, job_pb2.Job.CANCELLED_BY_USER)
+        if deleted.job is not None:
+            self._instruments.job_deleted(name)
 
     def _page_of_jobs(self, request: service_pb2.ListJobsRequest) -> service_pb2.ListJobsResponse:
         """A page; a smaller one than asked for when the jobs are too large together."""

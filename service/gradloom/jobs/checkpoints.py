@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import FieldFault, InvalidRequestError, WrongStateError
 from gradloom.faults import shown
-from gradloom.job import DEFAULT_KEPT_CHECKPOINTS, TERMINAL_STATES, JobName, state_name
+from gradloom.job import DEFAULT_KEPT_CHECKPOINTS, JobName, state_name
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.manifest import checkpoint_faults
 from gradloom.jobs.messages import stored_checkpoint
-from gradloom.jobs.queries import CHECKPOINTS, attempt_is, named
+from gradloom.jobs.queries import CHECKPOINTS, NEEDED_CHECKPOINTS, attempt_is, named
 from gradloom.jobs.records import CheckpointOutcome, StoredCheckpoint
 from gradloom.jobs.report_writes import asked_again, live
 from gradloom.jobs.schema import attempts, checkpoints, initial_weights, jobs, specs
@@ -180,11 +180,7 @@ def _drop_superfluous(connection: sa.Connection, uid: str) -> list[sa.Row[Any]]:
     spec = spec_pb2.JobSpec.FromString(connection.scalar(sa.select(specs.c.spec).where(specs.c.job_uid == uid)) or b"")
     wanted = spec.training.checkpoint
     keep = wanted.keep if wanted.HasField("keep") else DEFAULT_KEPT_CHECKPOINTS
-    needed = connection.execute(
-        sa.select(initial_weights.c.attempt, initial_weights.c.path)
-        .join(jobs, jobs.c.uid == initial_weights.c.job_uid)
-        .where(initial_weights.c.source_uid == uid, jobs.c.state.not_in(TERMINAL_STATES))
-    )
+    needed = connection.execute(sa.select(NEEDED_CHECKPOINTS).where(NEEDED_CHECKPOINTS.c.source_uid == uid))
     kept = {(row.attempt, row.path) for row in needed}
     stored = _of_job(connection, uid)
     for row in [*stored[:keep], *[row for row in stored if row.final][:1]]:

@@ -120,6 +120,10 @@ class Instruments:
         self._jobs_finished.labels(state_name(state), reason_name(reason)).inc()
         self.jobs.end(name)
 
+    def job_deleted(self, name: JobName) -> None:
+        """A job is gone: so are its own series, for its name is free."""
+        self.jobs.drop(name)
+
     def rpc_handled(self, service: str, method: str, code: str, seconds: float) -> None:
         """Counts one RPC."""
         self._rpcs.labels(service, method, code).inc()
@@ -234,6 +238,11 @@ class JobSeries(Collector):
             values = self._jobs.get(name)
             if values is not None and values.ended_at is None:
                 values.ended_at = self._clock()
+
+    def drop(self, name: JobName) -> None:
+        """The job is deleted: its series end at once."""
+        with self._lock:
+            self._jobs.pop(name, None)
 
     def collect(self) -> Iterator[Metric]:
         """Gives the series of every job that lives or has ended within the grace."""

@@ -18,6 +18,7 @@ from gradloom.jobs.editing import notice_of, put, refuse_another_spec
 from gradloom.jobs.events import Hub
 from gradloom.jobs.queries import uid_of, whole_job
 from gradloom.jobs.requests import once, refuse_stale
+from gradloom.jobs.retention import retention_columns
 from gradloom.jobs.schema import events, jobs, specs
 from gradloom.jobs.transitions import add_events, move_job
 from gradloom.spec.details import check_details
@@ -137,6 +138,7 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
             "queue_seconds_left": _seconds(scheduling, "max_queue_duration"),
             "run_seconds_left": _seconds(scheduling, "max_run_duration"),
             "max_attempts": retry.max_attempts if retry.HasField("max_attempts") else DEFAULT_MAX_ATTEMPTS,
+            **retention_columns(job.spec),
             "attempt_count": 0,
             "counted_attempts": 0,
             "uncounted_attempts": 0,

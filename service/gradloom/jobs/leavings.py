@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -83,3 +84,23 @@ def sweep_checkpoints(directory: Path, recorded: Collection[Path]) -> None:
         logger.warning("%s cannot be listed: %s", place, error)
         return
     remove_files(path for path in found if path not in recorded)
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a directory with all that it holds, also what user code made unwritable; raises OSError.
+
+    Links go and are not followed. A directory that is not there is fine.
+    """
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        if os.path.lexists(path):
+            raise
+    except PermissionError:
+        path.chmod(0o700)
+        for directory, names, _ in os.walk(path):
+            for name in names:
+                below = Path(directory, name)
+                if not below.is_symlink():
+                    below.chmod(0o700)
+        shutil.rmtree(path)

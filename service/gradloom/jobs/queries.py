@@ -5,9 +5,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from gradloom.errors import NotFoundError
-from gradloom.job import JobName
+from gradloom.job import TERMINAL_STATES, JobName
 from gradloom.jobs.messages import job_message
-from gradloom.jobs.schema import attempts, checkpoints, jobs, specs
+from gradloom.jobs.schema import attempts, checkpoints, initial_weights, jobs, retry_sources, specs
 from gradloom.v1 import job_pb2, service_pb2
 
 BASIC = service_pb2.JobView.BASIC
@@ -64,6 +64,21 @@ CHECKPOINTS = (
 )
 
 
+JOB_HAS_ENDED = jobs.c.state.in_(sorted(TERMINAL_STATES))
+
+_USERS = jobs.alias("users")
+
+# Checkpoints of a job (source_uid) that another one (job_uid), which has not ended, may still start from.
+NEEDED_CHECKPOINTS = sa.union_all(
+    *(
+        sa.select(uses.c.job_uid, uses.c.source_uid, uses.c.attempt, uses.c.path)
+        .join(_USERS, _USERS.c.uid == uses.c.job_uid)
+        .where(_USERS.c.state.not_in(sorted(TERMINAL_STATES)))
+        for uses in (initial_weights, retry_sources)
+    )
+).subquery("needed_checkpoints")
+
+
 def with_view(view: int) -> sa.Select[Any]:
     """The selection that a view needs."""
     return JOBS_WITH_SPECS if view == FULL else JOBS
@@ -85,8 +100,8 @@ def whole_job(connection: sa.Connection, uid: str) -> job_pb2.Job:
 
 
 def named(name: JobName) -> sa.ColumnElement[bool]:
-    """Selects the job of that name."""
-    return (jobs.c.project == name.project) & (jobs.c.job_id == name.job_id)
+    """Selects the job of that name; a tombstone has none."""
+    return (jobs.c.project == name.project) & (jobs.c.job_id == name.job_id) & ~jobs.c.deleted
 
 
 def uid_of(connection: sa.Connection, name: JobName) -> str:

@@ -186,3 +186,27 @@ class StoredArtifact:
     """Of the job."""
     directory: Path
     """The attempt's directory; `artifact.path` is below it."""
+
+
+@dataclass
+class DeleteOutcome:
+    """What a DeleteJob did."""
+
+    job: job_pb2.Job | None = None
+    """The job as it was; None for a repeated request and for a job that is missing."""
+    ended: bool = False
+    """It waited, and was cancelled by this."""
+
+
+@dataclass(frozen=True)
+class DeletedJob:
+    """A tombstone whose attempts have ended."""
+
+    uid: str
+    artifact_roots: tuple[Path, ...]
+    """Below each of them its attempts wrote into a directory of its uid."""
+
+    @property
+    def directories(self) -> list[Path]:
+        """All that may be left of it on the disk."""
+        return [root / self.uid for root in self.artifact_roots]

@@ -23,12 +23,13 @@ from gradloom.jobs.devices import Devices
 from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, AttemptStart, Ended, Launcher, LaunchError, Lost, Observation
-from gradloom.jobs.leavings import read_log, remove_unfinished, sweep_checkpoints
+from gradloom.jobs.leavings import read_log, remove_unfinished
 from gradloom.jobs.outcome import decide
 from gradloom.jobs.planner import Planner
 from gradloom.jobs.queue import Preemption
 from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.store import Store
+from gradloom.jobs.sweep import sweep_job
 from gradloom.jobs.trouble import TroubleLog
 from gradloom.v1 import job_pb2
 
@@ -111,7 +112,7 @@ class Scheduler:
             observed = type(self._observe(attempt)).__name__.lower()
             logger.info("Took over %s: %s", _named(attempt), observed)
         for uid in self._store.unswept_jobs():
-            self._sweep(uid)
+            sweep_job(self._store, uid)
 
     def tick(self, now: datetime) -> None:
         """Does what is to be done now: ends what has ended, stops what must end, claims what fits, keeps a spare."""
@@ -246,19 +247,8 @@ class Scheduler:
         if verdict.next_state in TERMINAL_STATES:
             self._instruments.job_finished(name, verdict.next_state, reason)
         with self._logged(attempt):
-            self._sweep(attempt.uid)
+            sweep_job(self._store, attempt.uid)
         return True
-
-    def _sweep(self, uid: str) -> None:
-        """Removes files that look like checkpoints of the job's ended attempts and are not on record.
-
-        Only now can none of them still be put on record. What a server leaves that dies first, the next one sweeps.
-        """
-        recorded = {stored.file for stored in self._store.checkpoints_of(uid)}
-        for attempt in self._store.attempts_of(uid):
-            if attempt.state == job_pb2.Attempt.ENDED:
-                sweep_checkpoints(attempt.directory, recorded)
-        self._store.mark_swept(uid)
 
     # Jobs that wait
 

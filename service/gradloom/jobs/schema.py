@@ -99,11 +99,15 @@ jobs = Table(
     # What is left of its limits, counted down by the scheduler while they apply, because wall clocks jump.
     Column("queue_seconds_left", Double),
     Column("run_seconds_left", Double),
-    Column("ttl_seconds_left", Double),
+    # spec.retention.ttl_duration; and, once the job has ended, what service.clock_seconds shows when it is deleted.
+    Column("ttl_seconds", Double),
+    Column("expires_at_seconds", Double),
+    # Whether spec.retention may still take checkpoints of it away.
+    Column("unsettled", Boolean, nullable=False, server_default=false()),
     # Resource names; empty for a job that RetryJob did not make, or from scratch.
     Column("retry_of", Text, nullable=False, server_default=text("''")),
     Column("retry_checkpoint", Text, nullable=False, server_default=text("''")),
-    # Hidden from every read; its job_id is its uid. Goes when nothing of it is left.
+    # Hidden from every read; its job_id is `~` and its uid, which no user can say. Goes when nothing of it is left.
     Column("deleted", Boolean, nullable=False, server_default=false()),
     Column("create_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
@@ -123,6 +127,16 @@ jobs = Table(
     Index("jobs_by_priority", "project", "priority", "sequence"),
     Index("jobs_by_display_name", "project", "display_name", "sequence"),
     Index("jobs_by_project_and_state", "project", "state", "sequence"),
+    # Of the few that the housekeeper has work with.
+    Index("jobs_deleted", "sequence", sqlite_where=text("deleted = 1"), postgresql_where=text("deleted")),
+    Index("jobs_unsettled", "state", sqlite_where=text("unsettled = 1"), postgresql_where=text("unsettled")),
+    Index(
+        "jobs_to_expire",
+        "expires_at_seconds",
+        "state",
+        sqlite_where=text("ttl_seconds IS NOT NULL"),
+        postgresql_where=text("ttl_seconds IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 # The order of the queue, for each demand. These are indexes of few rows, however many jobs there are.
@@ -293,4 +307,13 @@ requests = Table(
     Column("response", LargeBinary, nullable=False),
     Column("time", UtcTime, nullable=False),
     Index("requests_by_time", "time"),
+)
+
+service = Table(
+    "service",
+    metadata,
+    # One row.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    # For how long servers have run over it, all together: what must outlive a restart is measured by it.
+    Column("clock_seconds", Double, nullable=False),
 )

@@ -11,16 +11,29 @@ from typing import Self
 from gradloom.jobs.attempt_writes import AttemptWrites
 from gradloom.jobs.checkpoints import Checkpoints
 from gradloom.jobs.database import Database
+from gradloom.jobs.deletion import Deletion
 from gradloom.jobs.events import Hub
 from gradloom.jobs.job_writes import JobWrites
 from gradloom.jobs.limit_writes import LimitWrites
 from gradloom.jobs.pause_writes import PauseWrites
 from gradloom.jobs.reads import Reads
 from gradloom.jobs.report_writes import ReportWrites
+from gradloom.jobs.retention import Retention
 from gradloom.jobs.scalars import Scalars
 
 
-class Store(Reads, JobWrites, PauseWrites, AttemptWrites, LimitWrites, ReportWrites, Checkpoints, Scalars):
+class Store(
+    Reads,
+    JobWrites,
+    PauseWrites,
+    AttemptWrites,
+    LimitWrites,
+    ReportWrites,
+    Checkpoints,
+    Scalars,
+    Deletion,
+    Retention,
+):
     """Jobs and all that belongs to them, in a database; what each part offers stands in its own module."""
 
     def __init__(self, database: Database, hub: Hub):

@@ -64,6 +64,11 @@ def move_job(
     return attempt_count
 
 
+def bury(connection: sa.Connection, uid: str) -> None:
+    """Makes the job a tombstone: nobody sees it any more, and its name is free from now on."""
+    connection.execute(jobs.update().where(jobs.c.uid == uid).values(deleted=True, job_id=sa.literal("~") + jobs.c.uid))
+
+
 def add_events(connection: sa.Connection, uid: str, attempt: int, added: list[job_pb2.Event], now: datetime) -> None:
     """Appends what an attempt tells beside its states: the ends of epochs, and notices."""
     newest = connection.execute(

@@ -20,6 +20,7 @@ from gradloom.spec.limits import between, is_nested_too_deeply, known_number
 from gradloom.spec.model import check_model
 from gradloom.spec.options import check_training
 from gradloom.spec.precision import policy_of
+from gradloom.spec.retention import check_retention
 from gradloom.spec.scalars import Monitors
 from gradloom.spec.scheduling import check_retry, check_scheduling
 from gradloom.spec.targets import check_targets
@@ -88,6 +89,7 @@ def _check_spec(spec: spec_pb2.JobSpec, checker: ComponentChecker, owned: OwnedD
     _check_resources(spec.resources, owned, faults)
     check_retry(spec.retry, faults)
     check_scheduling(spec.scheduling, faults)
+    check_retention(spec.retention, faults)
 
 
 def _check_export(export: spec_pb2.ExportSpec, faults: Faults) -> None:

@@ -40,7 +40,9 @@ def _columns_of_jobs() -> list[sa.Column[Any]]:
         sa.Column("backoff_seconds", sa.Double()),
         sa.Column("queue_seconds_left", sa.Double()),
         sa.Column("run_seconds_left", sa.Double()),
-        sa.Column("ttl_seconds_left", sa.Double()),
+        sa.Column("ttl_seconds", sa.Double()),
+        sa.Column("expires_at_seconds", sa.Double()),
+        sa.Column("unsettled", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("retry_of", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("retry_checkpoint", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("deleted", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -69,6 +71,16 @@ def upgrade() -> None:
         where = sa.text(condition)
         expressions = [sa.text(column) for column in of_waiting]
         op.create_index(name, "jobs", expressions, unique=False, sqlite_where=where, postgresql_where=where)
+    _create_index("jobs_deleted", ["sequence"], sqlite="deleted = 1", postgresql="deleted")
+    _create_index("jobs_unsettled", ["state"], sqlite="unsettled = 1", postgresql="unsettled")
+    has_ttl = "ttl_seconds IS NOT NULL"
+    _create_index("jobs_to_expire", ["expires_at_seconds", "state"], sqlite=has_ttl, postgresql=has_ttl)
+    op.create_table(
+        "service",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("clock_seconds", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
     op.create_table(
         "retry_sources",
         sa.Column("job_uid", sa.Text(), nullable=False),
@@ -98,14 +110,23 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     _replace_requests((sa.ForeignKeyConstraint(["job_uid"], ["jobs.uid"]),))
-    for table in ("scalars", "retry_sources"):
+    for table in ("scalars", "retry_sources", "service"):
         op.drop_table(table)
     for name in (*_INDEXES_OF_JOBS, *(name for name, _, _ in _INDEXES_OF_WAITING_JOBS)):
+        op.drop_index(name, "jobs")
+    for name in ("jobs_deleted", "jobs_unsettled", "jobs_to_expire"):
         op.drop_index(name, "jobs")
     for column in reversed(_columns_of_attempts()):
         op.drop_column("attempts", column.name)
     for column in reversed(_columns_of_jobs()):
         op.drop_column("jobs", column.name)
+
+
+def _create_index(name: str, columns: list[str], *, sqlite: str, postgresql: str) -> None:
+    """Of those jobs alone for which the condition holds."""
+    op.create_index(
+        name, "jobs", columns, unique=False, sqlite_where=sa.text(sqlite), postgresql_where=sa.text(postgresql)
+    )
 
 
 def _replace_requests(constraints: tuple[sa.ForeignKeyConstraint, ...]) -> None:

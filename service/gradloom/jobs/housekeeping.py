@@ -1,0 +1,91 @@
+"""Keeps the house: removes deleted jobs, lets go of what ended jobs need not keep, and sweeps the artifact root.
+
+Whatever is half done when a server dies is on record as to be done, and the next server does it.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from gradloom.errors import GradloomError
+from gradloom.jobs.instruments import Instruments
+from gradloom.jobs.leavings import remove_tree
+from gradloom.jobs.orphans import sweep_orphans
+from gradloom.jobs.records import DeletedJob
+from gradloom.jobs.store import Store
+from gradloom.jobs.sweep import sweep_job
+from gradloom.jobs.trouble import TroubleLog
+
+logger = logging.getLogger(__name__)
+
+_PAUSE_SECONDS: Final = 30.0
+"""After a job whose files could not be removed."""
+
+
+class Housekeeper:
+    """The housekeeper of one server. Belongs to one thread, which is not the scheduler's: removing files takes long."""
+
+    def __init__(
+        self,
+        store: Store,
+        instruments: Instruments,
+        own_root: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """`own_root` is the artifact root, where no other server can have the same; `clock` is monotonic."""
+        self._store = store
+        self._instruments = instruments
+        self._own_root = own_root
+        self._clock = clock
+        self._clock_at_start = clock()
+        self._served_before = 0.0
+        self._not_before: dict[str, float] = {}
+        self._trouble = TroubleLog(logger, clock)
+
+    def begin(self) -> None:
+        """Reads the service clock and sweeps an artifact root of its own; once, before the first tick."""
+        self._served_before = self._store.clock_seconds()
+        self._clock_at_start = self._clock()
+        if self._own_root is not None:
+            sweep_orphans(self._own_root, self._store.known_jobs)
+
+    def tick(self, is_stopping: Callable[[], bool] = lambda: False) -> None:
+        """Does what is to be done now; between two jobs it can be stopped."""
+        self._expire()
+        for uid in self._store.unsettled_jobs():
+            if is_stopping():
+                return
+            self._store.settle_job(uid)
+            sweep_job(self._store, uid)
+        for job in self._store.deleted_jobs(but=self._postponed()):
+            if is_stopping():
+                return
+            self._remove(job)
+
+    def _expire(self) -> None:
+        if not self._store.has_time_to_keep():
+            return
+        served = self._served_before + self._clock() - self._clock_at_start
+        self._store.keep_clock(served)
+        for _, name in self._store.delete_expired(served):
+            self._instruments.job_deleted(name)
+            logger.info("%s is deleted: the time that its spec.retention gives it after its end is over", name)
+
+    def _remove(self, job: DeletedJob) -> None:
+        """Files first: as long as one is left, so is the record of whose it is."""
+        try:
+            for directory in job.directories:
+                remove_tree(directory)
+            self._store.forget_job(job.uid)
+        except (GradloomError, OSError) as error:
+            self._not_before[job.uid] = self._clock() + _PAUSE_SECONDS
+            self._trouble.tell(f"The deleted job {job.uid} could not be removed", error)
+            return
+        logger.info("The deleted job %s is removed", job.uid)
+
+    def _postponed(self) -> list[str]:
+        now = self._clock()
+        self._not_before = {uid: moment for uid, moment in self._not_before.items() if moment > now}
+        return list(self._not_before)

@@ -89,7 +89,10 @@ def pause(server: str | None, output: str, job: str, etag: str | None) -> None:
 @job_argument
 @_etag_option
 def resume(server: str | None, output: str, job: str, etag: str | None) -> None:
-    """Put the paused JOB back into the queue; it goes on where it stopped."""
+    """Put the paused JOB back into the queue.
+
+    It goes on where it stopped, with the same result as if it had not been paused.
+    """
     with connected(server) as client:
         resumed = client.resume(job, etag=etag)
     _show_state(resumed, output)
@@ -104,9 +107,9 @@ def resume(server: str | None, output: str, job: str, etag: str | None) -> None:
 def delete(
     server: str | None, output: str, job: str, force: bool, allow_missing: bool, etag: str | None, yes: bool
 ) -> None:
-    """Delete JOB, which has ended, with its checkpoints, exports and logs.
+    """Delete JOB, which has ended, with all that it left.
 
-    It is gone from every list at once; its files follow.
+    The job is gone from every list at once; its checkpoints, exports and logs follow.
     """
     with connected(server) as client:
         if not yes and text.is_terminal(sys.stdin) and text.is_terminal(sys.stderr):

@@ -113,7 +113,10 @@ def checkpoints(server: str | None, output: str, job: str) -> None:
 @client_command
 @job_argument
 def explain(server: str | None, output: str, job: str) -> None:
-    """Say why JOB waits, runs or has ended, and what to do about it."""
+    """Say why JOB waits or ended, and what to do about it.
+
+    Of one that runs, when its trainer last reported.
+    """
     with connected(server) as client:
         explained = client.explain(job)
     if output == "json":

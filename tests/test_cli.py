@@ -242,6 +242,13 @@ def test_a_busy_server_says_when_to_try_again(serving: Serving, played: Played) 
     assert (done.returncode, done.stderr) == (4, "gradloom: 8 validations wait\nTry again in 12 s.\n")
 
 
+def test_a_server_that_drains_is_not_taken_for_one_that_is_not_there(serving: Serving, played: Played) -> None:
+    played.failures = [LOST] * 20  # More than the retries of UNAVAILABLE.
+    done = gradloom(serving, "get", "digits")
+    told = f"gradloom: {serving.address} is unavailable: the server is being stopped\n"
+    assert (done.returncode, done.stderr) == (3, told)
+
+
 def test_an_unknown_job_exits_4(serving: Serving) -> None:
     done = gradloom(serving, "get", "nope")
     assert (done.returncode, done.stderr) == (4, "gradloom: no job projects/default/jobs/nope\n")

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gradloom.client.cli import cli
+from gradloom.job import JobName
 from gradloom.v1 import job_pb2, service_pb2
 from tests.api_server import Api, api_server
 
@@ -38,6 +39,13 @@ async def job(api: Api, name: str = NAME) -> job_pb2.Job:
     return await api.stub.GetJob(service_pb2.GetJobRequest(name=name))
 
 
+def ended(api: Api, job_id: str = "digits", state: int = job_pb2.Job.FAILED) -> JobName:
+    """A job whose one attempt has ended."""
+    name = api.create(job_id)
+    api.end(api.claim(name), job_pb2.Job.TRAINER_RAISED, state)
+    return name
+
+
 async def test_update_changes_what_is_given_and_leaves_the_rest(api: Api) -> None:
     api.create()
     await done(api, "update", "digits", "--label", "team=vision", "--label", "a.b/c=x", "--priority", "5")
@@ -59,6 +67,20 @@ async def test_what_somebody_else_has_changed_meanwhile_is_not_changed_over_it(a
         assert refused.exit_code == 4
         assert "gradloom get digits" in refused.stderr
     assert (await job(api)).priority == 5
+
+
+async def test_lists_are_filtered_and_ordered_by_the_server(api: Api) -> None:
+    for number, job_id in enumerate(("a", "b", "c")):
+        api.create(job_id)
+        await done(api, "update", job_id, "--priority", str(number % 2), "--label", f"team=t{number % 2}")
+    ended(api, "over")
+    lines = await done(api, "list", "--filter", "state = QUEUED", "--order-by", "priority desc, job_id")
+    assert [line.split()[0] for line in lines.splitlines()] == ["JOB", "b", "a", "c"]
+    lines = await done(api, "list", "--filter", "labels.team = t0 AND NOT job_id = c")
+    assert [line.split()[0] for line in lines.splitlines()] == ["JOB", "a"]
+    assert (await gradloom(api, "list", "--filter", "job_id = none")).stderr == "No job matches the filter.\n"
+    refused = await gradloom(api, "list", "--filter", "colour = red")
+    assert (refused.exit_code, "colour" in refused.stderr) == (2, True)
 
 
 async def test_submit_takes_a_priority_over_the_file_s(api: Api) -> None:

@@ -106,9 +106,13 @@ class DataLossError(GradloomError):
 
 
 class ServerUnavailableError(GradloomError):
-    """The server drains or cannot be reached."""
+    """The server drains or cannot be reached; `answered` tells that it was there to say so itself."""
 
     reason = "SERVER_UNAVAILABLE"
+
+    def __init__(self, message: str, answered: bool = False):
+        self.answered = answered
+        super().__init__(message)
 
 
 class ServerFaultError(GradloomError):

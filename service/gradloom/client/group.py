@@ -77,7 +77,7 @@ def _told(error: GradloomError) -> str:
     told = text.printable(str(error), keep="\n\t")
     if isinstance(error, InvalidRequestError):
         return f"refused: {told}"
-    if isinstance(error, ServerUnavailableError):
+    if isinstance(error, ServerUnavailableError) and not error.answered:
         return f"gradloom: {told}\nStart a server with `gradloom serve`, or name one with --server HOST:PORT."
     if isinstance(error, LimitExceededError):
         return f"gradloom: {told}\nTry again in {text.span(error.retry_after_seconds)}."

@@ -54,7 +54,7 @@ def domain_error(error: grpc.RpcError, server: str) -> GradloomError:
     if kind is LimitExceededError:
         return LimitExceededError(text, _subject(details), _retry_after_seconds(details))
     if kind is ServerUnavailableError:
-        return ServerUnavailableError(_unavailable_text(code, text, server))
+        return ServerUnavailableError(_unavailable_text(code, text, server), answered=bool(details))
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return ServerFaultError(f"{server} does not know this call; is it older than this client?")
     if kind is ServerFaultError:

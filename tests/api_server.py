@@ -25,6 +25,9 @@ from gradloom.attempt.v1 import attempt_pb2_grpc
 from gradloom.catalogue import Catalogue
 from gradloom.documents import job_from_dict
 from gradloom.job import JobName
+from gradloom.jobs.devices import Devices
+from gradloom.jobs.disks import Disks
+from gradloom.jobs.explain import Explainer
 from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
@@ -99,6 +102,25 @@ class Api:
         self.store.end_attempt(attempt.uid, attempt.number, outcome, state, now())
 
 
+class QuietOutlook:
+    """What a scheduler would know that has nothing to tell."""
+
+    def silent_seconds(self, uid: str, number: int) -> float:
+        return 0.0
+
+    def backoff_seconds_left(self, uid: str) -> float | None:
+        return None
+
+    def queue_seconds_left(self, uid: str) -> float | None:
+        return None
+
+    def run_seconds_left(self, uid: str) -> float | None:
+        return None
+
+    def kept_devices(self) -> dict[str, str]:
+        return {}
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -127,6 +149,7 @@ async def api_server(
         Validator(data_roots, (), 5.0, validator),
         catalogue,
         instruments,
+        Explainer(store, Devices((), 1), QuietOutlook(), Disks({})),
     )
     interceptor = ErrorInterceptor(instruments)
     public, address = public_listener("127.0.0.1:0", interceptor, training, health)

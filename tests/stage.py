@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.jobs.devices import Devices
+from gradloom.jobs.disks import Disks
 from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, AttemptStart, Ended, Lost, Observation
@@ -67,6 +68,8 @@ class Stage:
     timing: Timing = field(default_factory=Timing)
     clock: Clock = field(default_factory=Clock)
     trainers: Trainers = field(default_factory=Trainers)
+    free_bytes: int = 1 << 40
+    """On the disk of the artifacts."""
 
     def __post_init__(self) -> None:
         self.store = STORES["sqlite"](self.root)
@@ -76,6 +79,7 @@ class Stage:
     def serve(self) -> None:
         """Starts a server over what the one before left, which may have been killed."""
         self.hearing = Hearing(self.clock)
+        self.disks = Disks({"--artifact-root": self.root}, lambda path: self.free_bytes)
         self.instruments = Instruments(60.0, self.clock)
         self.scheduler = Scheduler(
             self.store,
@@ -86,6 +90,7 @@ class Stage:
             trainer_address="unix:/nowhere.sock",
             timing=self.timing,
             hearing=self.hearing,
+            disks=self.disks,
             clock=self.clock,
         )
         self.scheduler.adopt()

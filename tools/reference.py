@@ -17,6 +17,7 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.catalogue import Catalogue
 from gradloom.client.cli import cli
 from gradloom.job import NEXT_STATES, REASON_RULES, JobName, reason_name, state_name
+from gradloom.jobs.hints import HINTS
 from gradloom.jobs.instruments import Instruments
 from gradloom.settings import TABLE
 from gradloom.v1 import job_pb2, spec_pb2
@@ -150,12 +151,13 @@ def states() -> Iterator[Row]:
 
 
 def reasons() -> Iterator[Row]:
-    """Why attempts and jobs end, and what follows."""
-    yield "reason", "what it means", "tried again", "counts"
+    """Why attempts and jobs end, what follows, and what to do about it."""
+    yield "reason", "what it means", "tried again", "counts", "what to do"
     comments = proto_comments(PROTO / "job.proto")
     for reason, rule in REASON_RULES.items():
         meaning = re.sub(r" (Never retried|Not counted|Counted)\.$", "", comments["Job.Reason", reason_name(reason)])
-        yield code(reason_name(reason)), meaning, "yes" if rule.retried else "no", "yes" if rule.counted else "no"
+        again, counts = "yes" if rule.retried else "no", "yes" if rule.counted else "no"
+        yield code(reason_name(reason)), meaning, again, counts, HINTS[reason].format(job="JOB", attempt="N")
 
 
 def errors() -> Iterator[Row]:

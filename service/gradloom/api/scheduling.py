@@ -10,6 +10,7 @@ from typing import Final
 from gradloom.jobs.events import Hub
 from gradloom.jobs.scheduler import Scheduler
 from gradloom.jobs.trouble import TroubleLog
+from gradloom.jobs.waits import Outlook
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ class SchedulerThread:
 
     def __init__(self, scheduler: Scheduler, hub: Hub, clock: Callable[[], datetime] = lambda: datetime.now(UTC)):
         self._scheduler = scheduler
+        self.outlook: Outlook = scheduler
+        """What it knows, for any thread."""
         self._hub = hub
         self._clock = clock
         self._trouble = TroubleLog(log)

@@ -40,6 +40,8 @@ from gradloom.api.validator import Validator
 from gradloom.catalogue import Catalogue
 from gradloom.jobs.database import StoreUnusableError
 from gradloom.jobs.devices import Devices, find_devices, has_gpu_driver
+from gradloom.jobs.disks import Disks
+from gradloom.jobs.explain import Explainer
 from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.housekeeping import Housekeeper
 from gradloom.jobs.instruments import Instruments
@@ -144,12 +146,14 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         attempts = _attempt_servicer(settings, store, offload, instruments, hearing)
         server, addresses["trainer_listen"] = trainer_listener(settings.trainer_listen, interceptor, attempts)
         await _start(stack, server)
-        scheduling = await _scheduling(stack, settings, store, devices, instruments, hearing)
+        disks = Disks({"--artifact-root": settings.artifact_root, "--data-dir": settings.data_dir})
+        scheduling = await _scheduling(stack, settings, store, devices, instruments, hearing, disks)
         housekeeping = HousekeepingThread(_housekeeper(settings, store, instruments))
         housekeeping.start()
         stack.push_async_callback(asyncio.to_thread, housekeeping.stop)
 
-        training = _training_servicer(settings, store, offload, devices, instruments)
+        explainer = Explainer(store, devices, scheduling.outlook, disks)
+        training = _training_servicer(settings, store, offload, devices, instruments, explainer)
         health = HealthServicer((PUBLIC_SERVICE, HEALTH_SERVICE))
         server, addresses["listen"] = public_listener(settings.listen, interceptor, training, health)
         await _start(stack, server)
@@ -197,7 +201,12 @@ def _attempt_servicer(
 
 
 def _training_servicer(
-    settings: Settings, store: Store, offload: Offload, devices: Devices, instruments: Instruments
+    settings: Settings,
+    store: Store,
+    offload: Offload,
+    devices: Devices,
+    instruments: Instruments,
+    explainer: Explainer,
 ) -> TrainingServicer:
     catalogue = Catalogue.load()
     owned = OwnedDevices(gpus=len(devices.gpus), cpu_slots=devices.cpu_slots)
@@ -209,7 +218,7 @@ def _training_servicer(
         settings.user_code,
     )
     validator = Validator(settings.data_roots, settings.dataset_directories, settings.validation_timeout)
-    return TrainingServicer(store, offload, creation, validator, catalogue, instruments)
+    return TrainingServicer(store, offload, creation, validator, catalogue, instruments, explainer)
 
 
 async def _scheduling(
@@ -219,6 +228,7 @@ async def _scheduling(
     devices: Devices,
     instruments: Instruments,
     hearing: Hearing,
+    disks: Disks,
 ) -> SchedulerThread:
     """Takes over what an earlier server left, and starts to schedule."""
     beat = ServerBeat(settings.data_dir / BEAT_FILE)
@@ -234,6 +244,7 @@ async def _scheduling(
         trainer_address=settings.trainer_listen,
         timing=Timing(report_timeout_seconds=settings.report_timeout, reservation_seconds=settings.reservation_after),
         hearing=hearing,
+        disks=disks,
     )
     instruments.observe_server(store.count_jobs_by_state, scheduler.device_counts)
     await asyncio.to_thread(scheduler.adopt)

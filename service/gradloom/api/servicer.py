@@ -20,6 +20,7 @@ from gradloom.api.watch import watch_job
 from gradloom.catalogue import Catalogue
 from gradloom.errors import AlreadyExistsError, NotFoundError, ServerUnavailableError
 from gradloom.job import TERMINAL_STATES, JobName
+from gradloom.jobs.explain import Explainer
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.store import Store
 from gradloom.v1 import job_pb2, service_pb2, service_pb2_grpc
@@ -46,6 +47,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         validator: Validator,
         catalogue: Catalogue,
         instruments: Instruments,
+        explainer: Explainer,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ):
         self._store = store
@@ -54,6 +56,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         self._validator = validator
         self._catalogue = catalogue
         self._instruments = instruments
+        self._explainer = explainer
         self._clock = clock
         self._draining = asyncio.Event()
 
@@ -98,6 +101,10 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         """Deletes a job with all that it left."""
         await self._offload.write(self._delete, request)
         return empty_pb2.Empty()
+
+    async def ExplainJob(self, request: service_pb2.ExplainJobRequest, context: Any) -> service_pb2.ExplainJobResponse:
+        """Says why a job is where it is."""
+        return await self._offload.read(self._explainer.explain, job_name(request.name))
 
     async def ListAttempts(
         self, request: service_pb2.ListAttemptsRequest, context: Any

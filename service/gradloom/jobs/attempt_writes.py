@@ -17,7 +17,7 @@ from gradloom.jobs.messages import attempt_row, job_message
 from gradloom.jobs.queries import ATTEMPTS, JOBS, attempt_is
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
 from gradloom.jobs.schema import artifacts, attempts, jobs
-from gradloom.jobs.transitions import move_job
+from gradloom.jobs.transitions import add_events, move_job
 from gradloom.v1 import job_pb2
 
 
@@ -74,6 +74,15 @@ class AttemptWrites:
             claimed = attempt_row(connection.execute(ATTEMPTS.where(attempt_is(uid, number))).one())
         self.hub.publish(uid)
         return claimed
+
+    def note_waiting(self, uid: str, message: str, now: datetime) -> None:
+        """Adds a notice to the events of a job, as long as it waits."""
+        with self._database.write() as connection:
+            waits = (jobs.c.uid == uid) & (jobs.c.state == job_pb2.Job.QUEUED)
+            if connection.scalar(sa.select(jobs.c.uid).where(waits)) is None:
+                return
+            add_events(connection, uid, 0, [job_pb2.Event(kind=job_pb2.Event.NOTICE, message=message)], now)
+        self.hub.publish(uid)
 
     def mark_stopping(self, uid: str, number: int, reason: int, message: str) -> bool:
         """Notes that a live attempt is being ended, and why; its reports are answered accordingly from now on.

@@ -16,7 +16,8 @@ class Countdown:
         self._write = write
         self._clock = clock
         self._counted: dict[str, tuple[float, float]] = {}
-        """What is stored of each job that the limit applies to, and from when on its time counts against that."""
+        """What is stored of each job that the limit applies to, and from when on its time counts against that.
+        Replaced as a whole, so that other threads may read it."""
 
     def look(self, stored: Mapping[str, float]) -> list[str]:
         """Tells whose time is over, each time until it is no longer among `stored`.
@@ -33,6 +34,11 @@ class Countdown:
         counted = {uid: self._counted.get(uid, (left, now)) for uid, left in stored.items()}
         self._counted = {uid: (written[uid], now) if uid in written else kept for uid, kept in counted.items()}
         return [uid for uid in self._counted if self._left(uid, now) <= 0.0]
+
+    def left(self, uid: str) -> float | None:
+        """The seconds left of a job's limit, as of now; None where it does not apply. From any thread."""
+        counted = self._counted.get(uid)
+        return None if counted is None else max(0.0, counted[0] - (self._clock() - counted[1]))
 
     def settle(self) -> None:
         """Stores everything that was counted; before the end of the server."""

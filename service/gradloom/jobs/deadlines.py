@@ -28,28 +28,28 @@ class Deadlines:
         self._instruments = instruments
         self._clock = clock
         self._next_look = clock()
-        self._backoffs = Countdown(partial(store.count_down, Limit.BACKOFF), clock)
-        self._waits = Countdown(partial(store.count_down, Limit.QUEUE), clock)
-        self._runs = Countdown(partial(store.count_down, Limit.RUN), clock)
+        self.backoffs = Countdown(partial(store.count_down, Limit.BACKOFF), clock)
+        self.waits = Countdown(partial(store.count_down, Limit.QUEUE), clock)
+        self.runs = Countdown(partial(store.count_down, Limit.RUN), clock)
 
     def look(self, live: Sequence[AttemptRow], now: datetime) -> None:
         """Counts, and ends what is over; does nothing when the look before was only just now."""
         if self._clock() < self._next_look:
             return
         self._next_look = self._clock() + LOOK_SECONDS
-        over = self._backoffs.look(self._store.backoffs())
+        over = self.backoffs.look(self._store.backoffs())
         if over:
             self._store.end_backoffs(over)
-        for uid in self._waits.look(self._store.queue_seconds_left()):
+        for uid in self.waits.look(self._store.queue_seconds_left()):
             self._fail(uid, now)
         holding = {attempt.uid: attempt for attempt in live if not attempt.devices_released}
         limited = {uid: row.run_seconds_left for uid, row in holding.items() if row.run_seconds_left is not None}
-        for uid in self._runs.look(limited):
+        for uid in self.runs.look(limited):
             self._stop(holding[uid])
 
     def settle(self) -> None:
         """Stores what was counted so far; before the end of the server."""
-        for countdown in (self._backoffs, self._waits, self._runs):
+        for countdown in (self.backoffs, self.waits, self.runs):
             countdown.settle()
 
     def _fail(self, uid: str, now: datetime) -> None:

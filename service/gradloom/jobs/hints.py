@@ -12,26 +12,27 @@ Job = job_pb2.Job
 HINTS: Final[Mapping[int, str]] = {
     Job.COMPLETED: "`gradloom download {job} DEST` fetches the export.",
     Job.SPEC_REFUSED: (
-        "Change the fields that are named; `gradloom validate FILE` then tells, without a device, whether TensorFlow "
-        "takes them, and `gradloom submit FILE` makes a new job."
+        "`gradloom retry {job} --set PATH=VALUE` makes a new job in which the fields that are named differ; with "
+        "`--validate-only` it only asks TensorFlow whether it takes them."
     ),
     Job.DATA_UNAVAILABLE: (
         "See that the file is there on the server's machine, that the server's user may read it, that it lies below "
         "one of its --data-roots, and that its arrays are what the message asks for; then `gradloom retry {job}`."
     ),
     Job.TRAINER_RAISED: (
-        "`gradloom logs {job} --attempt {attempt}` ends with the traceback. Where it leads to your model or data, "
-        "change them and submit again; where it ends in gradloom itself, report it with this log."
+        "`gradloom logs {job} --attempt {attempt}` ends with the traceback. Where it leads to the model or the data, "
+        "`gradloom retry {job} FILE` makes a new job with the fields of FILE; where it ends in gradloom itself, report "
+        "it with this log."
     ),
     Job.OUT_OF_HOST_MEMORY: (
         "`gradloom attempts {job}` tells how much memory each attempt took. Give the server's machine or container "
-        "more, run fewer jobs at once (--cpu-slots), or train on less data at a time: a smaller "
-        "training.global_batch_size, or training.gradient_accumulation_steps, which keeps the results."
+        "more, run fewer jobs at once (--cpu-slots), or take less at a time: `gradloom retry {job} --set "
+        "spec.training.gradient_accumulation_steps=4`, which keeps the results."
     ),
     Job.OUT_OF_DEVICE_MEMORY: (
-        "Set training.gradient_accumulation_steps, which changes no result, or a smaller training.global_batch_size, "
-        "or training.precision: MIXED_BFLOAT16. `nvidia-smi` on the server's machine tells whether another program "
-        "holds the GPU's memory."
+        "`gradloom retry {job} --set spec.training.gradient_accumulation_steps=4` takes less at a time and keeps the "
+        "results; spec.training.precision=MIXED_BFLOAT16 or a smaller spec.training.global_batch_size takes less, too. "
+        "`nvidia-smi` on the server's machine tells whether another program holds the GPU's memory."
     ),
     Job.KILLED_BY_SIGNAL: (
         "SIGKILL comes from a person, or from a limit of the machine or the container: `journalctl -k` on the "
@@ -43,8 +44,8 @@ HINTS: Final[Mapping[int, str]] = {
         "`gradloom logs {job} --attempt {attempt}` ends with what it printed last."
     ),
     Job.TRAINER_LOST: (
-        "Nothing in the job needs to change: it goes on from its newest checkpoint. `uptime` and `journalctl -k` on "
-        "the server's machine tell whether it was restarted or ran out of memory."
+        "Nothing in the job needs to change: it goes on from its newest checkpoint. `journalctl -k` on the server's "
+        "machine tells whether that was restarted or ran out of memory."
     ),
     Job.EXPORT_DISAGREED: (
         "A layer computes something else once it is exported: look for Python state or random numbers in `call`, "
@@ -53,42 +54,46 @@ HINTS: Final[Mapping[int, str]] = {
     ),
     Job.DISK_FULL: (
         "`df -h` on the server's machine tells which disk: that of --data-dir or of --artifact-root. `gradloom delete "
-        "JOB` removes what an ended job left; training.checkpoint.keep and spec.retention leave less. Then "
-        "`gradloom retry {job}`."
+        "JOB` removes what an ended job left; spec.training.checkpoint.keep and spec.retention leave less. Then "
+        "`gradloom retry {job}`, with `--from newest` where it has a checkpoint."
     ),
     Job.ENVIRONMENT_CHANGED: (
         "The message names what differs from what the first attempt found. Put that back, or `gradloom retry {job}`: "
         "the new job takes everything as it is now."
     ),
-    Job.SERVER_STOPPED: ("Nothing needs to be done: under the next server the job goes on from its newest checkpoint."),
+    Job.SERVER_STOPPED: "Nothing needs to be done: under the next server the job goes on from its newest checkpoint.",
     Job.LAUNCH_FAILED: (
-        "The job has no part in it: the server could not start a process. See its own log, and that its user may "
-        "write below --artifact-root and start processes; then `gradloom retry {job}`."
+        "The job has no part in it: the server could not start a process. See the server's own log, and that its user "
+        "may write below --artifact-root and start processes; then `gradloom retry {job}`."
     ),
-    Job.CANCELLED_BY_USER: "`gradloom retry {job}` makes a new job of it.",
+    Job.CANCELLED_BY_USER: (
+        "`gradloom retry {job}` makes a new job of it; with `--from newest` that goes on from the newest checkpoint."
+    ),
     Job.LOSS_NOT_FINITE: (
-        "Lower the learning rate of the group that the message names, or set its clip_norm; in MIXED_FLOAT16 try "
-        "MIXED_BFLOAT16, and look for a logarithm or a division in losses of your own. `gradloom checkpoints {job}` "
-        "lists the states before."
+        "Lower the learning rate of the group that the message names, or set its clip_norm: `gradloom retry {job} "
+        "--from newest --set spec.variable_groups[0].optimizer.config.learning_rate=1e-4` goes on from the last good "
+        "state. In MIXED_FLOAT16 try MIXED_BFLOAT16; in a loss of your own look for a logarithm or a division."
     ),
     Job.STEP_HUNG: (
-        "Where the steps are merely slow, raise training.step_timeout_seconds. Where one hangs, `gradloom logs {job} "
-        "--attempt {attempt}` ends with the line: look for a wait for a lock, a file or the network."
+        "Where steps are merely slow: `gradloom retry {job} --set spec.training.step_timeout_seconds=3600`. Where one "
+        "hangs, `gradloom logs {job} --attempt {attempt}` ends with the line: look for a wait for a lock, a file or "
+        "the network."
     ),
     Job.USER_CODE_RAISED: (
-        "Mend the line that the message names, in spec.user_code or in the package; `gradloom logs {job} --attempt "
-        "{attempt}` has the traceback. Then submit the job again."
+        "Mend the line that the message names: `gradloom retry {job} --user-code FILE` makes a new job with the mended "
+        "source. Where it is in a package, install the mended one and `gradloom retry {job}`."
     ),
     Job.DEADLINE_EXCEEDED: (
-        "Raise spec.scheduling.max_run_duration. `gradloom checkpoints {job}` lists where a retry can go on."
+        "`gradloom retry {job} --from newest --set spec.scheduling.max_run_duration=7200s` goes on where it ended, "
+        "with a longer limit."
     ),
     Job.QUEUE_DEADLINE_EXCEEDED: (
-        "`gradloom list` shows which jobs hold the devices. Raise the job's priority or "
-        "spec.scheduling.max_queue_duration, or ask for fewer devices; then `gradloom retry {job}`."
+        "`gradloom list --filter 'state = RUNNING'` shows which jobs hold the devices. `gradloom retry {job} --set "
+        "spec.scheduling.max_queue_duration=7200s` waits longer, `--set priority=10` is given devices before others."
     ),
     Job.PREEMPTED: (
         "Nothing needs to be done: it goes on from its newest checkpoint once devices are free. `gradloom update {job} "
-        "--priority N` gives it a higher place; spec.scheduling.preemptible: false lets nobody take its devices."
+        "--priority N` gives it a higher place."
     ),
     Job.PAUSED_BY_USER: "`gradloom resume {job}` puts it back into the queue; it goes on where it stopped.",
     Job.TRAINER_SILENT: (
@@ -96,6 +101,13 @@ HINTS: Final[Mapping[int, str]] = {
         "stopped process and a machine that swaps are silent alike."
     ),
 }
+
+
+FREE_A_DISK: Final = (
+    "`df -h` on the server's machine tells how full it is; `gradloom delete JOB` removes what an ended job left. This "
+    "job goes on by itself once there is room."
+)
+"""For a job that a full disk holds up."""
 
 
 def hint(reason: int, name: JobName, attempt: int) -> str:

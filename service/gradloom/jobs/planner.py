@@ -1,6 +1,6 @@
 """Looks at the queue for the scheduler, and remembers for how long its jobs have been blocked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gradloom.job import ENDING_STATES
 from gradloom.jobs.devices import Devices
@@ -19,6 +19,9 @@ class Planner:
         self._reservation_seconds = reservation_seconds
         self._clock = clock
         self._blocked_since: dict[str, float] = {}
+        self.kept: Mapping[str, str] = {}
+        """The devices that the newest plan holds back, each with the uid of the waiting job it is for. Never changed,
+        but replaced: any thread may read it."""
 
     def plan(self, live: Sequence[AttemptRow]) -> Plan:
         """Plans for the queue as it is now, beside the attempts that live.
@@ -31,6 +34,7 @@ class Planner:
         starved = {uid for uid, since in self._blocked_since.items() if now - since >= self._reservation_seconds}
         planned = plan(self._devices, waiting, [_holder(attempt) for attempt in live], starved)
         self._blocked_since = {uid: self._blocked_since.get(uid, now) for uid in planned.blocked}
+        self.kept = planned.kept
         return planned
 
     def _waiting(self, job: QueuedJob) -> Waiting:

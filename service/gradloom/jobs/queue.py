@@ -6,7 +6,7 @@ once it has waited long enough, and at once when it only waits for attempts that
 I/O.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradloom.jobs.devices import Demand, Devices
@@ -64,6 +64,8 @@ class Plan:
     preemptions: tuple[Preemption, ...]
     blocked: tuple[str, ...]
     """The uids of the jobs that do not fit now though they ask for no more than the server owns, in order."""
+    kept: Mapping[str, str]
+    """The devices that are held back, free ones and such as will soon be, each with the uid of the job it is for."""
 
 
 def plan(
@@ -78,6 +80,7 @@ def plan(
     starts: list[Start] = []
     preemptions: list[Preemption] = []
     blocked: list[str] = []
+    kept: dict[str, str] = {}
     is_held = False
     for job in sorted(waiting, key=lambda job: (-job.priority, job.sequence)):
         if devices.pick_from(job.demand, devices.names) is None:
@@ -90,13 +93,13 @@ def plan(
         blocked.append(job.uid)
         if devices.pick_from(job.demand, room.soon) is None:
             preemptions.extend(Preemption(holder, job) for holder in room.vacate(job))
-        expected = devices.pick_from(job.demand, room.soon)
-        if expected is not None:
-            room.take(expected)
-        elif not is_held and job.uid in starved:
-            room.take(devices.most_from(job.demand, room.soon))
+        expected = devices.pick_from(job.demand, room.soon) or ()
+        if not expected and not is_held and job.uid in starved:
+            expected = devices.most_from(job.demand, room.soon)
             is_held = True
-    return Plan(tuple(starts), tuple(preemptions), tuple(blocked))
+        room.take(expected)
+        kept |= dict.fromkeys(expected, job.uid)
+    return Plan(tuple(starts), tuple(preemptions), tuple(blocked), kept)
 
 
 class _Room:

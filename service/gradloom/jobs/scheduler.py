@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +20,14 @@ from gradloom.errors import AttemptSupersededError, GradloomError, WrongStateErr
 from gradloom.job import ENDING_STATES, SAVING_REASONS, TERMINAL_STATES, reason_name, state_name
 from gradloom.jobs.deadlines import Deadlines
 from gradloom.jobs.devices import Devices
+from gradloom.jobs.disks import Disks
 from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, AttemptStart, Ended, Launcher, LaunchError, Lost, Observation
 from gradloom.jobs.leavings import read_log, remove_unfinished
 from gradloom.jobs.outcome import decide
 from gradloom.jobs.planner import Planner
-from gradloom.jobs.queue import Preemption
+from gradloom.jobs.queue import Plan, Preemption
 from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.store import Store
 from gradloom.jobs.sweep import sweep_job
@@ -68,7 +69,7 @@ def utc_now() -> datetime:
 
 
 class Scheduler:
-    """The scheduler of one server. Belongs to one thread at a time, but for `device_counts`."""
+    """The scheduler of one server. Belongs to one thread at a time, but for what tells of it."""
 
     def __init__(
         self,
@@ -81,9 +82,13 @@ class Scheduler:
         trainer_address: str,
         timing: Timing | None = None,
         hearing: Hearing | None = None,
+        disks: Disks | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Takes the address at which trainers reach the AttemptService, who notes their calls in `hearing`."""
+        """Takes the address at which trainers reach the AttemptService, who notes their calls in `hearing`.
+
+        While one of the disks is full, no attempt is started.
+        """
         self._store = store
         self._launcher = launcher
         self._devices = devices
@@ -103,6 +108,8 @@ class Scheduler:
         self._taken_count = 0
         self._trouble = TroubleLog(logger, clock)
         self._hearing = hearing or Hearing(clock)
+        self._disks = disks or Disks({})
+        self._told_of_full_disk: set[str] = set()
         self._deadlines = Deadlines(store, instruments, clock)
         self._planner = Planner(store, devices, self._timing.reservation_seconds, clock)
 
@@ -159,6 +166,28 @@ class Scheduler:
     def device_counts(self) -> dict[str, int]:
         """How many devices are `free` and `claimed`, as of the last tick."""
         return {"free": len(self._devices.names) - self._taken_count, "claimed": self._taken_count}
+
+    # What is told of what it knows, to any thread; see `waits.Outlook`
+
+    def silent_seconds(self, uid: str, number: int) -> float:
+        """Since the newest call of a live attempt's trainer, or since its start."""
+        return self._hearing.silent_seconds(uid, number)
+
+    def backoff_seconds_left(self, uid: str) -> float | None:
+        """Until a waiting job may be claimed again, where its backoff is counted."""
+        return self._deadlines.backoffs.left(uid)
+
+    def queue_seconds_left(self, uid: str) -> float | None:
+        """Until a waiting job fails that has a limit."""
+        return self._deadlines.waits.left(uid)
+
+    def run_seconds_left(self, uid: str) -> float | None:
+        """Until the attempt of a job that has a limit is ended."""
+        return self._deadlines.runs.left(uid)
+
+    def kept_devices(self) -> Mapping[str, str]:
+        """The devices that are held back, each with the uid of the waiting job that it is for."""
+        return self._planner.kept
 
     # Attempts that live
 
@@ -257,6 +286,8 @@ class Scheduler:
         if self._clock() < self._no_claim_before:
             return
         planned = self._planner.plan(live)
+        if self._is_held_up_by_disk(planned, now):
+            return
         for preemption in planned.preemptions:
             self._preempt(preemption)
         for start in planned.starts:
@@ -266,6 +297,19 @@ class Scheduler:
             if self._clock() < self._no_claim_before:
                 break
         self._taken_count = len(_taken(live))
+
+    def _is_held_up_by_disk(self, planned: Plan, now: datetime) -> bool:
+        """Tells whether a disk is full, so that no attempt should begin; says so in the events of jobs that would."""
+        full = self._disks.full() if planned.starts or planned.preemptions else ""
+        if not full:
+            self._told_of_full_disk.clear()
+            return False
+        for start in planned.starts:
+            if start.uid not in self._told_of_full_disk:
+                self._told_of_full_disk.add(start.uid)
+                with self._kept_apart("A full disk could not be told in a job's events"):
+                    self._store.note_waiting(start.uid, f"waits, because {full}", now)
+        return True
 
     def _preempt(self, preemption: Preemption) -> None:
         holder, waiting = preemption.holder, preemption.waiting

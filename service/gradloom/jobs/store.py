@@ -20,10 +20,12 @@ from gradloom.jobs.reads import Reads
 from gradloom.jobs.report_writes import ReportWrites
 from gradloom.jobs.retention import Retention
 from gradloom.jobs.scalars import Scalars
+from gradloom.jobs.situation import Situations
 
 
 class Store(
     Reads,
+    Situations,
     JobWrites,
     PauseWrites,
     AttemptWrites,

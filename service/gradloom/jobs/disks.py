@@ -1,0 +1,38 @@
+"""Whether the disks that the server and its attempts write to have room left."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from gradloom.jobs.wording import count
+
+FULL_BYTES: Final = 1 << 20
+"""A disk with less room than this is taken for full: an attempt could neither begin nor save anything."""
+
+
+def free_bytes(path: Path) -> int:
+    """What this process may still write below the path; raises OSError."""
+    status = os.statvfs(path)
+    # A part is kept for root.
+    blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
+    return blocks * status.f_frsize
+
+
+class Disks:
+    """The disks below some paths, by what the server's settings call them, such as `--artifact-root`."""
+
+    def __init__(self, paths: Mapping[str, Path], free: Callable[[Path], int] = free_bytes):
+        self._paths = paths
+        self._free = free
+
+    def full(self) -> str:
+        """Says which one is full, as a clause; empty when none is, as far as can be seen."""
+        for name, path in self._paths.items():
+            try:
+                free = self._free(path)
+            except OSError as error:
+                return f"the server cannot look at its {name}: {error.strerror}"
+            if free < FULL_BYTES:
+                return f"the disk of the server's {name} is full ({count(free, 'byte')} left)"
+        return ""

@@ -1,0 +1,210 @@
+"""All that the store knows of why a job is where it is, read at one moment."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from gradloom.errors import NotFoundError
+from gradloom.job import JobName
+from gradloom.jobs.database import Database
+from gradloom.jobs.messages import attempt_message, job_message
+from gradloom.jobs.queries import JOBS, named
+from gradloom.jobs.schema import attempts, jobs, specs
+from gradloom.v1 import job_pb2, spec_pb2
+
+MOST_JOBS: Final = 20
+"""So many of those before it in the queue, and of those that hold devices, are told."""
+MOST_ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True)
+class OtherJob:
+    """A job that waits before the one in question, or holds devices that it could have."""
+
+    uid: str
+    name: JobName
+    display_name: str
+    priority: int
+    state: int
+    gpus: int | None
+    cpu_replicas: int | None
+    """What its spec asks for, as `Devices.demand` takes it."""
+    devices: tuple[str, ...] = ()
+    """That it holds."""
+    progress: job_pb2.Progress | None = None
+
+
+@dataclass(frozen=True)
+class KnownAttempt:
+    """An attempt of the job."""
+
+    message: job_pb2.Attempt
+    directory: Path
+    has_reported: bool
+    has_stepped: bool
+    """It made at least one step of its own."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A job, its attempts, and those that it waits for."""
+
+    uid: str
+    name: JobName
+    job: job_pb2.Job
+    """Without its specs."""
+    retry: spec_pb2.RetrySpec
+    scheduling: spec_pb2.SchedulingSpec
+    queued_time: datetime
+    """When it last came into the queue."""
+    gpus: int | None
+    cpu_replicas: int | None
+    max_attempts: int
+    counted_attempts: int
+    backoff_seconds: float | None
+    """As stored; the scheduler counts it down."""
+    attempts: tuple[KnownAttempt, ...]
+    """Newest first: every live one and at most 20 that have ended."""
+    position: int
+    """In the queue for devices of its kind, from 1; 0 when it is not QUEUED."""
+    ahead: tuple[OtherJob, ...]
+    """In the queue's order, at most 20; empty when it is not QUEUED."""
+    holders: tuple[OtherJob, ...]
+    """Jobs that hold devices of the kind that it asks for; none when it is not QUEUED."""
+
+
+class Situations:
+    """The store's part that tells situations."""
+
+    _database: Database
+
+    def situation(self, name: JobName, owned_gpus: int) -> Situation:
+        """How it is about a job, on a server with so many GPUs. Raises NotFoundError."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                JOBS.add_columns(specs.c.spec).join(specs, specs.c.job_uid == jobs.c.uid).where(named(name))
+            ).one_or_none()
+            if row is None:
+                raise NotFoundError(f"there is no job {name}")
+            waits = row.state == job_pb2.Job.QUEUED
+            spec = spec_pb2.JobSpec.FromString(row.spec)
+            return Situation(
+                uid=row.uid,
+                name=name,
+                job=job_message(row),
+                retry=spec.retry,
+                scheduling=spec.scheduling,
+                queued_time=row.queued_time,
+                gpus=row.gpus,
+                cpu_replicas=row.cpu_replicas,
+                max_attempts=row.max_attempts,
+                counted_attempts=row.counted_attempts,
+                backoff_seconds=row.backoff_seconds,
+                attempts=_attempts(connection, row.uid, name),
+                position=_position(connection, row, owned_gpus) if waits else 0,
+                ahead=_ahead(connection, row, owned_gpus) if waits else (),
+                holders=_holders(connection, row, owned_gpus) if waits else (),
+            )
+
+
+def _attempts(connection: sa.Connection, uid: str, name: JobName) -> tuple[KnownAttempt, ...]:
+    newest = (
+        sa.select(attempts)
+        .where(attempts.c.job_uid == uid)
+        .order_by(attempts.c.number.desc())
+        # One of them may live.
+        .limit(MOST_ATTEMPTS + 1)
+    )
+    return tuple(_attempt(name, row) for row in connection.execute(newest))
+
+
+def _attempt(name: JobName, row: sa.Row[Any]) -> KnownAttempt:
+    progress = job_pb2.Progress.FromString(row.progress or b"")
+    return KnownAttempt(
+        message=attempt_message(name, row),
+        directory=Path(row.artifact_root, row.job_uid, str(row.number)),
+        has_reported=row.beat > 0,
+        has_stepped=progress.HasField("first_step_duration"),
+    )
+
+
+# The queue
+
+_OTHER: Final[tuple[sa.ColumnElement[Any], ...]] = (
+    jobs.c.uid,
+    jobs.c.project,
+    jobs.c.job_id,
+    jobs.c.display_name,
+    jobs.c.priority,
+    jobs.c.state,
+    jobs.c.gpus,
+    jobs.c.cpu_replicas,
+)
+
+
+def _before(row: sa.Row[Any], owned_gpus: int) -> sa.ColumnElement[bool]:
+    """Selects the jobs before this one that wait for devices of the same kind."""
+    earlier = (jobs.c.priority > row.priority) | ((jobs.c.priority == row.priority) & (jobs.c.sequence < row.sequence))
+    waiting = (jobs.c.state == job_pb2.Job.QUEUED) & ~jobs.c.deleted
+    takes_cpu = _takes_cpu(owned_gpus)
+    before: sa.ColumnElement[bool] = waiting & earlier & (takes_cpu if _wants_cpu(row, owned_gpus) else ~takes_cpu)
+    return before
+
+
+def _takes_cpu(owned_gpus: int) -> sa.ColumnElement[bool]:
+    """As `Devices.demand`, in SQL."""
+    replicas, gpus = sa.func.coalesce(jobs.c.cpu_replicas, 0), sa.func.coalesce(jobs.c.gpus, owned_gpus)
+    return sa.or_(replicas > 0, gpus == 0)
+
+
+def _wants_cpu(row: sa.Row[Any], owned_gpus: int) -> bool:
+    return bool(row.cpu_replicas) or not (owned_gpus if row.gpus is None else row.gpus)
+
+
+def _position(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> int:
+    before = sa.select(sa.func.count()).select_from(jobs).where(_before(row, owned_gpus))
+    return 1 + connection.execute(before).scalar_one()
+
+
+def _ahead(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> tuple[OtherJob, ...]:
+    before = (
+        sa.select(*_OTHER)
+        .where(_before(row, owned_gpus))
+        .order_by(jobs.c.priority.desc(), jobs.c.sequence)
+        .limit(MOST_JOBS)
+    )
+    return tuple(_other(other) for other in connection.execute(before))
+
+
+def _holders(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> tuple[OtherJob, ...]:
+    kind = "CPU:" if _wants_cpu(row, owned_gpus) else "GPU:"
+    live: sa.Select[Any] = (
+        sa.select(*_OTHER, attempts.c.devices, attempts.c.progress)
+        .join(attempts, attempts.c.job_uid == jobs.c.uid)
+        .where(attempts.c.state != job_pb2.Attempt.ENDED, ~attempts.c.devices_released)
+        .order_by(jobs.c.sequence)
+    )
+    found = []
+    for other in connection.execute(live):
+        devices = tuple(name for name in json.loads(other.devices) if name.startswith(kind))
+        if devices:
+            found.append(_other(other, devices, job_pb2.Progress.FromString(other.progress or b"")))
+    return tuple(found)
+
+
+def _other(row: sa.Row[Any], devices: tuple[str, ...] = (), progress: job_pb2.Progress | None = None) -> OtherJob:
+    return OtherJob(
+        row.uid,
+        JobName(row.project, row.job_id),
+        row.display_name,
+        row.priority,
+        row.state,
+        row.gpus,
+        row.cpu_replicas,
+        devices,
+        progress,
+    )

@@ -49,12 +49,12 @@ def arrays(spec: Any) -> Any:
 
 def training_of(work: Work, kind: type | None = None, fused: bool = True) -> Any:
     """Gradloom's Training, or one of a `kind` of it; `fused` with TensorFlow's kernels where there are some."""
-    from gradloom.trainer import models, strategy
+    from gradloom.trainer import cpu_threads, models, strategy
     from gradloom.trainer.groups import build_groups
     from gradloom.trainer.loop import Training
 
     spec = work.spec()
-    strategy.configure(strategy.CPU, work.replicas)
+    strategy.configure(strategy.CPU, work.replicas, cpu_threads.choose_threads(spec, strategy.CPU, work.replicas))
     distribution = strategy.make_strategy(strategy.CPU, work.replicas)
     with distribution.scope():
         model = models.build_model(spec)

@@ -1,6 +1,6 @@
 """The training loop of one attempt: when steps run, and what can be seen of them meanwhile.
 
-    threads = strategy.configure(device_kind, replicas)              # first of all; see strategy.py
+    strategy.configure(device_kind, replicas)                        # first of all; see strategy.py
     distribution = strategy.make_strategy(device_kind, replicas)
     keras.utils.set_random_seed(spec.training.seed)
     with distribution.scope():

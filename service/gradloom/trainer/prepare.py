@@ -14,7 +14,17 @@ from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.spec import assign_groups
 from gradloom.spec.user_code import REGISTERED
-from gradloom.trainer import datasets, fitness, initial_weights, installed, models, standby, strategy, user_code
+from gradloom.trainer import (
+    cpu_threads,
+    datasets,
+    fitness,
+    initial_weights,
+    installed,
+    models,
+    standby,
+    strategy,
+    user_code,
+)
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.epoch_ends import EpochEnds
 from gradloom.trainer.loop import Training
@@ -99,13 +109,15 @@ def prepare(
         InvalidRequestError: Faults of the spec, those of the data among them.
         DataUnavailable: Faults of the data alone.
     """
-    threads = threads or strategy.choose_threads(given.device_kind, given.replicas)
     device_kind = spec_pb2.ResolvedSpec.CPU if rehearsal else given.device_kind
     # On a machine without GPUs TensorFlow calls that an error while it looks for them.
     with standby.noise_held_back() if device_kind == spec_pb2.ResolvedSpec.CPU else contextlib.nullcontext():
         strategy.configure(device_kind, given.replicas, threads, spec.training.deterministic)
     # It may make tensors as soon as it runs.
     user_code.bring_in(spec)
+    if threads is None:
+        threads = cpu_threads.choose_threads(spec, given.device_kind, given.replicas, given.data_roots)
+        strategy.set_threads(threads)
     faults = Faults()
     # Reading releases the interpreter for most of its time: the model is built meanwhile.
     with ThreadPoolExecutor(thread_name_prefix="data") as pool:

@@ -2,7 +2,7 @@
 
 One process trains one attempt: the devices are configured once, before TensorFlow initialises them.
 
-    threads = configure(device_kind, replicas)          # before anything else touches TensorFlow
+    configure(device_kind, replicas, threads)           # before anything else touches TensorFlow
     strategy = make_strategy(device_kind, replicas)
     with strategy.scope():
         model = build_model(spec)
@@ -26,41 +26,25 @@ class Threads:
     inter_op: int
 
 
-def choose_threads(device_kind: int, replicas: int) -> Threads:
-    """Returns the threads that a job gets when no earlier attempt has settled them.
-
-    On the CPU: one thread inside an operation and one operation at a time for each replica. Small models are bound by
-    the hand-over between threads (an MLP step took 787 us with TensorFlow's defaults, 410 us so), and the results of a
-    convolution depend on the number of threads inside it, so that it must not follow the machine.
-    """
-    if device_kind == GPU:
-        return Threads(intra_op=0, inter_op=0)
-    return Threads(intra_op=1, inter_op=replicas)
-
-
-def configure(device_kind: int, replicas: int, threads: Threads | None = None, deterministic: bool = False) -> Threads:
+def configure(device_kind: int, replicas: int, threads: Threads | None = None, deterministic: bool = False) -> None:
     """Sets up the process's devices; must come before the first operation, and once.
 
     Args:
         device_kind: `ResolvedSpec.CPU` or `ResolvedSpec.GPU`.
         replicas: On the CPU the number of logical devices it is split into; on GPUs how many of them are used.
-        threads: Those of the resolved spec; by default `choose_threads`.
+        threads: Those of the job; by default what suits small models, and `set_threads` may still change them.
         deterministic: Bit-equal runs on GPUs too. The CPU gives the same bits anyway, so it does not pay for it there.
-
-    Returns:
-        The threads in use, for the resolved spec.
 
     Raises:
         RuntimeError: TensorFlow has been initialised already, or sees fewer GPUs than asked for.
     """
-    threads = threads or choose_threads(device_kind, replicas)
-    tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
-    tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
+    small = Threads(intra_op=1, inter_op=replicas) if device_kind == CPU else Threads(intra_op=0, inter_op=0)
+    set_threads(threads or small)
     if device_kind == CPU:
         tf.config.set_visible_devices([], "GPU")
         logical = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
-        return threads
+        return
     gpus = tf.config.list_physical_devices("GPU")
     if len(gpus) < replicas:
         raise RuntimeError(f"the job has {replicas} GPUs, but TensorFlow sees {len(gpus)}")
@@ -68,7 +52,12 @@ def configure(device_kind: int, replicas: int, threads: Threads | None = None, d
         tf.config.experimental.set_memory_growth(gpu, True)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    return threads
+
+
+def set_threads(threads: Threads) -> None:
+    """Sets the process's threads; RuntimeError once TensorFlow has been initialised."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
+    tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
 
 
 def is_configurable() -> bool:

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from gradloom import Client, errors
 from gradloom.api.status import STATUS_CODES
 from gradloom.client.names import full_job_name, server_address
-from gradloom.client.reconnect import Patience
+from gradloom.client.reconnect import Patience, is_away
 from gradloom.documents import job_from_dict
 from gradloom.errors import FieldFault, GradloomError, InvalidRequestError
 from gradloom.v1 import job_pb2, service_pb2
@@ -269,6 +270,30 @@ def test_patience_waits_longer_each_time_and_no_longer_than_told() -> None:
     patience.renew(1.0)
     assert patience.wait()
     assert waits[-1] == pytest.approx(0.1)
+
+
+class CallError(grpc.RpcError):
+    """As gRPC raises it for a call that ended so."""
+
+    def __init__(self, code: grpc.StatusCode, details: str):
+        self.code = lambda: code
+        self.details = lambda: details
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "away"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "the server is stopping", True),
+        (grpc.StatusCode.CANCELLED, "CANCELLED", True),
+        (grpc.StatusCode.CANCELLED, "Channel closed!", False),
+        (grpc.StatusCode.CANCELLED, "Locally cancelled by application!", False),
+        (grpc.StatusCode.INTERNAL, "CANCELLED", False),
+    ],
+)
+def test_a_server_that_closes_in_the_moment_of_a_call_is_away_and_a_call_that_was_cancelled_here_is_over(
+    code: grpc.StatusCode, details: str, away: bool
+) -> None:
+    assert is_away(CallError(code, details)) is away
 
 
 def test_a_stream_that_ends_before_its_job_is_an_error(client: Client, played: Played) -> None:

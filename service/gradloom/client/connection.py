@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc
 
 from gradloom.client.names import is_local
-from gradloom.client.reconnect import UNREACHED_SECONDS, Patience, resumed_stream
+from gradloom.client.reconnect import UNREACHED_SECONDS, Patience, is_away, resumed_stream
 from gradloom.client.status import domain_error
 from gradloom.errors import GradloomError
 from gradloom.v1 import service_pb2_grpc
@@ -59,13 +59,13 @@ class Connection:
         self._channel.close()
 
     def call(self, method: Any, request: Any, seconds: float | None = None) -> Any:
-        """The response of a single call, made again for about a second while it ends UNAVAILABLE."""
+        """The response of a single call, made again for about a second while the server is away."""
         patience = Patience(UNREACHED_SECONDS)
         while True:
             try:
                 response = method(request, timeout=seconds or self._call_seconds)
             except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or not patience.wait():
+                if not is_away(error) or not patience.wait():
                     raise domain_error(error, self._server) from error
             else:
                 self._answered = True

@@ -12,6 +12,16 @@ UNREACHED_SECONDS: Final = 1.0
 """A server that has never answered may just be starting, but more likely its address is wrong."""
 
 
+def is_away(error: grpc.RpcError) -> bool:
+    """Whether there was no server to answer, so that asking again may help.
+
+    That is UNAVAILABLE, and CANCELLED where nobody here cancelled: gRPC itself ends a call so that reaches a server in
+    the moment in which it closes. A call that ends with its channel is CANCELLED with another text.
+    """
+    closing = error.code() is grpc.StatusCode.CANCELLED and error.details() == "CANCELLED"
+    return closing or error.code() is grpc.StatusCode.UNAVAILABLE
+
+
 class Patience:
     """Decides whether to ask again after UNAVAILABLE, and waits before it.
 
@@ -54,10 +64,10 @@ def resumed_stream(
     reconnect_seconds: float,
     on_loss: Callable[[grpc.RpcError], None],
 ) -> Generator[Any, None, None]:
-    """Yields the messages of the streams that `start` opens, opening another one whenever one ends UNAVAILABLE.
+    """Yields the messages of the streams that `start` opens, opening another one whenever the server is away.
 
     `start` must ask for what follows the last message that the consumer took. `on_loss` hears of each loss. Raises
-    grpc.RpcError for any other status, and for UNAVAILABLE when patience is at its end.
+    grpc.RpcError for any other status, and for a server that is away when patience is at its end.
     """
     while True:
         call = start()
@@ -67,7 +77,7 @@ def resumed_stream(
                 yield message
             return
         except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            if not is_away(error):
                 raise
             on_loss(error)
             if not patience.wait():

@@ -111,6 +111,12 @@ async def save(api: Api, attempt: AttemptRow, step: int, metadata: Metadata = BE
     return path
 
 
+def assigned(job: JobName, uid: str, step: int, path: Path) -> attempt_pb2.Checkpoint:
+    """What a trainer is told of a checkpoint of the first attempt of a job."""
+    name = f"{job}/checkpoints/1-{step}"
+    return a_checkpoint(step, attempt=1, path=str(path), job=str(job), job_uid=uid, name=name)
+
+
 async def test_a_later_attempt_is_told_of_the_checkpoints_on_record_newest_first(api: Api) -> None:
     name = api.create()
     first = api.claim(name)
@@ -119,10 +125,7 @@ async def test_a_later_attempt_is_told_of_the_checkpoints_on_record_newest_first
     second = api.claim(name, "second token")
     metadata = (("authorization", "Bearer second token"),)
     told = await api.attempt_stub.GetAssignment(attempt_pb2.GetAssignmentRequest(), metadata=metadata)
-    wanted = [
-        a_checkpoint(step, attempt=1, path=str(path), job=str(name))
-        for step, path in reversed(list(zip((10, 20), paths, strict=True)))
-    ]
+    wanted = [assigned(name, first.uid, step, path) for step, path in reversed(list(zip((10, 20), paths, strict=True)))]
     assert list(told.checkpoints) == wanted
     await save(api, second, 30, metadata)
     told = await api.attempt_stub.GetAssignment(attempt_pb2.GetAssignmentRequest(), metadata=metadata)
@@ -149,9 +152,31 @@ async def test_a_job_is_given_the_checkpoint_that_it_starts_with(api: Api) -> No
     api.store.create_job(name, job, None, "", now())
     api.claim(name)
     told = await api.attempt_stub.GetAssignment(attempt_pb2.GetAssignmentRequest(), metadata=BEARER)
-    wanted = a_checkpoint(10, attempt=1, path=str(path), job="projects/default/jobs/source")
-    assert told.initial_weights == wanted
+    assert told.initial_weights == assigned(source.name, source.uid, 10, path)
     assert list(told.checkpoints) == []
+
+
+async def test_a_retried_job_is_given_the_checkpoint_that_it_goes_on_from(api: Api) -> None:
+    source = api.claim(api.create("source"), "token of the source")
+    metadata = (("authorization", "Bearer token of the source"),)
+    resolved = spec_pb2.ResolvedSpec(replicas=1)
+    request = attempt_pb2.RecordResolvedSpecRequest(resolved_spec=resolved)
+    await api.attempt_stub.RecordResolvedSpec(request, metadata=metadata)
+    path = await save(api, source, 10, metadata)
+    api.end(source, Job.TRAINER_RAISED, Job.FAILED)
+    name = JobName("default", "digits")
+    api.store.create_job(name, a_job(), None, "", now(), api.store.find_retried(source.name, "1-10"))
+    attempt = api.claim(name)
+    told = await api.attempt_stub.GetAssignment(attempt_pb2.GetAssignmentRequest(), metadata=BEARER)
+    assert told.retry == attempt_pb2.Retry(
+        checkpoint=assigned(source.name, source.uid, 10, path), resolved_spec=resolved
+    )
+    report = attempt_pb2.ReportRequest(beat=1, checkpoint_in=told.retry.checkpoint.name)
+    await api.attempt_stub.Report(report, metadata=BEARER)
+    own = await save(api, attempt, 20)
+    (listed,) = api.store.list_attempts(name)[0]
+    assert listed.checkpoint_in == "projects/default/jobs/source/checkpoints/1-10"
+    assert (listed.checkpoint_out, own.stem) == ("projects/default/jobs/digits/checkpoints/1-20", "20")
 
 
 async def test_the_first_finish_stands(api: Api) -> None:

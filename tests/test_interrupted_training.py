@@ -1,4 +1,7 @@
-"""Trainers that are killed, stopped, hang or cannot write: what is left goes on as if nothing had been."""
+"""Trainers that are killed, stopped, hang or cannot write: what is left goes on as if nothing had been.
+
+So does a job that RetryJob makes from a checkpoint of another one.
+"""
 
 import random
 import signal
@@ -68,6 +71,15 @@ class Sleeper(keras.layers.Layer):
 """
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The job left alone; every checkpoint that it wrote is still there."""
+    with attempt_server_of(SPEC, tmp_path_factory.mktemp("alone"), "attempt-1") as server:
+        with start(server) as trainer:
+            assert trainer.wait() == 0, trainer.log
+        yield server
+
+
 @pytest.fixture
 def server(tmp_path):
     with attempt_server_of(SPEC, tmp_path, "attempt-1") as server:
@@ -133,28 +145,27 @@ def outcome_of(server) -> dict:
     }
 
 
-def test_an_attempt_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
-    (tmp_path / "alone").mkdir()
-    with attempt_server_of(SPEC, tmp_path / "alone", "attempt-1") as server, start(server) as trainer:
-        assert trainer.wait() == 0, trainer.log
-        alone = outcome_of(server)
-        # Only the first epoch improves by so much.
-        assert list(alone["epochs"]) == list(range(1, 57))
-        assert alone["progress"][:3] == (56, 672, 672)
-        assert [step for step, ended in alone["points"] if not ended] == list(range(5, 673, 5))
-        ends = [point for point in alone["points"].values() if point.epoch_end]
-        assert {point.epoch: dict(point.scalars) for point in ends} == alone["epochs"]
-        assert [point.global_step for point in ends] == list(range(12, 673, 12))
-        assert alone["state"]["ends"]["stopped"]
-        told = notices(server.events)
-        assert any(notice.startswith("group 'head': the learning rate is ") for notice in told)
-        assert any(notice.startswith("stopped early after epoch 56: val_loss has not improved") for notice in told)
-        best = min(alone["epochs"], key=lambda epoch: alone["epochs"][epoch]["val_loss"])
-        assert best == 56 or told[-1] == f"the weights of epoch {best} are tested and exported"
+def test_a_job_that_is_left_alone_stops_early_and_exports_its_best_epoch(alone):
+    outcome = outcome_of(alone)
+    # Only the first epoch improves by so much.
+    assert list(outcome["epochs"]) == list(range(1, 57))
+    assert outcome["progress"][:3] == (56, 672, 672)
+    assert [step for step, ended in outcome["points"] if not ended] == list(range(5, 673, 5))
+    ends = [point for point in outcome["points"].values() if point.epoch_end]
+    assert {point.epoch: dict(point.scalars) for point in ends} == outcome["epochs"]
+    assert [point.global_step for point in ends] == list(range(12, 673, 12))
+    assert outcome["state"]["ends"]["stopped"]
+    told = notices(alone.events)
+    assert any(notice.startswith("group 'head': the learning rate is ") for notice in told)
+    assert any(notice.startswith("stopped early after epoch 56: val_loss has not improved") for notice in told)
+    best = min(outcome["epochs"], key=lambda epoch: outcome["epochs"][epoch]["val_loss"])
+    assert best == 56 or told[-1] == f"the weights of epoch {best} are tested and exported"
+
+
+def test_an_attempt_that_is_killed_at_any_moment_goes_on_bit_for_bit(alone, tmp_path):
     chance = random.Random()
     moments = [at_random, in_a_checkpoint_write, in_the_export, in_the_export]
-    (tmp_path / "killed").mkdir()
-    with attempt_server_of(SPEC, tmp_path / "killed", "attempt-1") as server:
+    with attempt_server_of(SPEC, tmp_path, "attempt-1") as server:
         for moment in moments:
             with start(server) as trainer:
                 moment(server, trainer, chance)
@@ -177,9 +188,49 @@ def test_an_attempt_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
         assert any("is skipped" in notice and "does not have the digest" in notice for notice in told)
         assert any(f"resumed from step {before.global_step}" in notice for notice in told)
         server.checkpoints.remove(newest)
-        killed = outcome_of(server)
-    for what in alone:
-        assert killed[what] == alone[what], what
+        expected, killed = outcome_of(alone), outcome_of(server)
+    for what in expected:
+        assert killed[what] == expected[what], what
+
+
+def left_by(alone) -> attempt_pb2.Retry:
+    """Where the job was in the middle of an epoch, as RetryJob has another one go on, with the best one as of then."""
+    name, uid = alone.assignment.job, alone.assignment.job_uid
+    checkpoint = next(one for one in alone.checkpoints if one.global_step % 12)
+    best = next(one for one in alone.checkpoints if one.best and one.global_step < checkpoint.global_step)
+    retry = attempt_pb2.Retry(checkpoint=checkpoint, best=best, resolved_spec=alone.resolved)
+    for one in (retry.checkpoint, retry.best):
+        one.job, one.job_uid, one.name = name, uid, f"{name}/checkpoints/1-{one.global_step}"
+    return retry
+
+
+def test_a_job_that_goes_on_from_anothers_checkpoint_ends_bit_for_bit_as_that_one(alone, tmp_path):
+    retry = left_by(alone)
+    step, epoch = retry.checkpoint.global_step, retry.checkpoint.epoch
+    with attempt_server_of(SPEC, tmp_path, "attempt-1") as server:
+        server.assignment.job, server.assignment.job_uid = "projects/default/jobs/again", "77aa"
+        server.assignment.retry.CopyFrom(retry)
+        with start(server) as trainer:
+            server.wait_until(lambda: any(one.global_step > step for one in server.checkpoints))
+            trainer.process.send_signal(signal.SIGKILL)
+            trainer.wait()
+        assert f"goes on from step {step} (epoch {epoch}) of attempt 1 of {retry.checkpoint.job}" in notices(
+            server.events
+        )
+        assert any(report.checkpoint_in == retry.checkpoint.name for report in server.reports)
+        # What it needs of the other job in the end is its own now: the copy of the best one, older than where it began.
+        copies = [(one.best, one.global_step) for one in server.checkpoints if one.global_step < step]
+        assert copies == [(True, retry.best.global_step)]
+        server.begin_next_attempt()
+        server.assignment.retry.best.path = "/gone"
+        with start(server) as trainer:
+            assert trainer.wait() == 0, trainer.log
+        assert any(notice.startswith("resumed from step") for notice in notices(server.events))
+        expected, again = outcome_of(alone), outcome_of(server)
+    expected["epochs"] = {number: scalars for number, scalars in expected["epochs"].items() if number >= epoch}
+    expected["points"] = {key: point for key, point in expected["points"].items() if key[0] > step}
+    for what in expected:
+        assert again[what] == expected[what], what
 
 
 def test_a_stop_after_a_checkpoint_loses_no_step(server):

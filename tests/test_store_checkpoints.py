@@ -1,11 +1,12 @@
 """What every store must do with checkpoints. Runs once for each kind of store."""
 
 from collections.abc import Iterator
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
 
-from gradloom.errors import AttemptSupersededError, InvalidRequestError, WrongStateError
+from gradloom.errors import AttemptSupersededError, InvalidRequestError, NotFoundError, WrongStateError
 from gradloom.jobs.store import Store
 from gradloom.v1 import job_pb2
 from tests.stores import STORES, Desk, a_checkpoint, a_job, name_of, outcome, report
@@ -100,6 +101,57 @@ def test_an_attempt_that_is_being_ended_still_puts_its_last_checkpoint_on_record
     desk.store.mark_stopping(attempt.uid, 1, Job.SERVER_STOPPED, "why")
     desk.save(attempt, 30)
     assert kept(desk.store, attempt.uid) == [(1, 30)]
+
+
+# Listed
+
+
+def test_checkpoints_are_listed_newest_first_in_pages_that_never_repeat_one(desk):
+    job = a_job()
+    job.spec.training.checkpoint.keep = 100
+    first = desk.claim(desk.submit("one", job).uid)
+    for step in (10, 20, 30):
+        desk.save(first, step, best=step == 20)
+    desk.save(first, 30, path="checkpoints/31-final.ckpt", final=True)
+    second = desk.again(first)
+    desk.save(second, 15)
+    seen, token = [], ""
+    for size in (2, 2, 2):
+        page, token = desk.store.list_checkpoints(name_of("one"), size, token)
+        seen += page
+    assert token == ""
+    ids = [checkpoint.name.removeprefix("projects/default/jobs/one/checkpoints/") for checkpoint in seen]
+    assert ids == ["2-15", "1-31-final", "1-30", "1-20", "1-10"]
+    assert [(one.attempt, one.global_step, one.best, one.final) for one in seen[1:4]] == [
+        (1, 30, False, True),
+        (1, 30, False, False),
+        (1, 20, True, False),
+    ]
+    assert (seen[4].epoch, seen[4].size_bytes, seen[4].sha256) == (1, 1000, f"{10:064x}")
+    assert seen[0].create_time.ToDatetime(UTC) == desk.now() - timedelta(seconds=1)
+
+
+def test_an_attempt_says_what_it_went_on_from_and_its_newest_checkpoint_also_when_that_is_gone(desk):
+    first = desk.run("one")
+    assert listed(desk)[0] == ("", "")
+    desk.save(first, 10)
+    desk.save(first, 20)
+    second = desk.again(first)
+    look = report(1)
+    look.checkpoint_in = "projects/default/jobs/one/checkpoints/1-20"
+    desk.store.record_report(second.uid, 2, look, desk.now())
+    desk.store.record_report(second.uid, 2, report(2), desk.now())
+    for step in (30, 40):
+        desk.save(second, step)
+    desk.save(second, 40, best=True)
+    assert [stored.checkpoint.attempt for stored in desk.store.checkpoints_of(first.uid)] == [2, 2]
+    name = "projects/default/jobs/one/checkpoints/"
+    assert listed(desk) == [("", f"{name}1-20"), (f"{name}1-20", f"{name}2-40")]
+
+
+def listed(desk: Desk) -> list[tuple[str, str]]:
+    """Where each attempt of job `one` went on from, and its newest checkpoint."""
+    return [(one.checkpoint_in, one.checkpoint_out) for one in desk.store.list_attempts(name_of("one"))[0]]
 
 
 # Kept
@@ -269,6 +321,82 @@ def test_initial_weights_that_are_not_there_are_refused_and_no_job_is_made(desk,
     with pytest.raises(InvalidRequestError, match=told):
         desk.store.find_initial_weights(reference, "default")
     assert [job.name for job in desk.store.list_jobs("default")[0]] == ["projects/default/jobs/empty"]
+
+
+# Retried
+
+
+def a_retried(desk: Desk, job_id: str, checkpoint_id: str | None) -> job_pb2.Job:
+    """Submits a job that was made from job `old`."""
+    retried = desk.store.find_retried(name_of("old"), checkpoint_id)
+    job = a_job()
+    job.retry_of = "projects/default/jobs/old"
+    return desk.store.create_job(name_of(job_id), job, None, "", desk.now(), retried)
+
+
+def test_a_retried_job_is_given_its_checkpoint_and_the_best_one_as_of_it(desk):
+    old = desk.run("old")
+    for step in (10, 20, 30):
+        desk.save(old, step, best=step != 20)
+    job = a_retried(desk, "new", "1-20")
+    source = desk.store.retry_source_of(job.uid)
+    assert (source.checkpoint.file, source.best.file) == (
+        old.directory / "checkpoints/20.ckpt",
+        old.directory / "checkpoints/10.ckpt",
+    )
+    assert desk.store.retry_source_of(old.uid) is None
+
+
+def test_a_job_is_not_deleted_while_a_retried_one_that_has_not_ended_goes_on_from_it(desk):
+    old = desk.run("old")
+    desk.save(old, 10)
+    desk.end(old, outcome(Job.TRAINER_RAISED), Job.FAILED)
+    a_retried(desk, "new", "1-10")
+    with pytest.raises(WrongStateError, match="jobs/new may still start from"):
+        delete(desk, "old")
+    desk.cancel("new")
+    delete(desk, "old")
+    assert desk.store.get_job(name_of("new")).retry_of == "projects/default/jobs/old"
+    with pytest.raises(NotFoundError):
+        desk.store.find_retried(name_of("old"), "1-10")
+
+
+def delete(desk: Desk, job_id: str) -> None:
+    desk.store.delete_job(
+        name_of(job_id), "", force=False, allow_missing=False, request_id=None, request_digest="", now=desk.now()
+    )
+
+
+def test_a_job_that_is_retried_from_scratch_holds_nothing_and_says_what_it_was_made_from(desk):
+    old = desk.run("old")
+    desk.save(old, 10)
+    job = a_retried(desk, "new", None)
+    assert (job.retry_of, job.retry_checkpoint) == ("projects/default/jobs/old", "")
+    assert desk.store.get_job(name_of("new")).retry_of == job.retry_of
+    assert desk.store.retry_source_of(job.uid) is None
+    for step in (20, 30):
+        desk.save(old, step)
+    assert kept(desk.store, old.uid) == [(1, 30), (1, 20)]
+
+
+@pytest.mark.parametrize("checkpoint_id", ["1-11", "2-10", "10", "1-../1-10", "01-10", ""])
+def test_only_a_checkpoint_on_record_is_gone_on_from(desk, checkpoint_id):
+    desk.save(desk.run("old"), 10)
+    with pytest.raises(InvalidRequestError, match="must be on record") as refusal:
+        desk.store.find_retried(name_of("old"), checkpoint_id)
+    assert [fault.field for fault in refusal.value.faults] == ["checkpoint"]
+
+
+def test_a_checkpoint_that_has_gone_since_it_was_found_makes_no_job(desk):
+    old = desk.run("old")
+    desk.save(old, 10)
+    retried = desk.store.find_retried(name_of("old"), "1-10")
+    for step in (20, 30):
+        desk.save(old, step)
+    with pytest.raises(InvalidRequestError, match="checkpoints/1-10 is not"):
+        desk.store.create_job(name_of("new"), a_job(), None, "", desk.now(), retried)
+    with pytest.raises(NotFoundError):
+        desk.store.get_job(name_of("new"))
 
 
 # Swept

@@ -159,7 +159,7 @@ try:
 except ServerUnavailableError as error:
     print(error)
 try:
-    store.record_checkpoint(attempt.uid, 1, a_checkpoint(10, path="checkpoints/" + "x" * 100_000), after(1))
+    store.record_checkpoint(attempt.uid, 1, a_checkpoint(10, path=f"checkpoints/{'x' * 100_000}.ckpt"), after(1))
 except ServerUnavailableError as error:
     print(error)
 assert store.checkpoints_of(attempt.uid) == []

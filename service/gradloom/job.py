@@ -122,6 +122,10 @@ class JobName:
         """The resource name of one of the job's artifacts."""
         return f"{self}/artifacts/{artifact_id}"
 
+    def checkpoint(self, checkpoint_id: str) -> str:
+        """The resource name of one of the job's checkpoints."""
+        return f"{self}/checkpoints/{checkpoint_id}"
+
     @classmethod
     def parse_reference(cls, reference: str, project: str) -> "JobName":
         """Parses a full name, or a bare id of a job of the project; raises ValueError with the rule."""

@@ -73,7 +73,7 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
         attempt = self._attempt(token_digest)
         job = self._store.snapshot_by_uid(attempt.uid, service_pb2.JobView.FULL).job
         gpus = [device for device in attempt.devices if device.startswith("GPU:")]
-        source = self._store.initial_weights_of(attempt.uid)
+        weights, retry = self._store.initial_weights_of(attempt.uid), self._store.retry_source_of(attempt.uid)
         self._instruments.attempt_reached("assigned", self._age(attempt))
         return attempt_pb2.Assignment(
             job=str(attempt.name),
@@ -91,7 +91,8 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
                 for stored in self._store.checkpoints_of(attempt.uid)
                 if stored.checkpoint.attempt < attempt.number
             ],
-            initial_weights=None if source is None else source.assigned(),
+            initial_weights=None if weights is None else weights.assigned(),
+            retry=None if retry is None else retry.assigned(),
         )
 
     def _record_resolved_spec(self, token_digest: str, request: attempt_pb2.RecordResolvedSpecRequest) -> None:

@@ -13,7 +13,7 @@ from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault
 from gradloom.faults import Faults, shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
-from gradloom.jobs.records import StoredCheckpoint
+from gradloom.jobs.records import Retried, StoredCheckpoint
 from gradloom.spec import OwnedDevices, check_job, with_defaults
 from gradloom.spec.user_code import FIELD as USER_CODE_FIELD
 from gradloom.v1 import job_pb2, service_pb2, spec_pb2
@@ -31,6 +31,8 @@ class NewJob:
     job: job_pb2.Job
     request_id: str | None
     request_digest: str
+    retried: Retried | None = None
+    """The job that it was made from."""
 
 
 class Creation:
@@ -75,13 +77,16 @@ class Creation:
     def validation(self, new: NewJob) -> Validation:
         """What to ask TensorFlow about a job: its spec, and what it would be given here."""
         spec = new.job.spec
-        kind, replicas = self._placement(spec)
-        if not spec.model.HasField("initial_weights"):
-            return Validation(spec, kind, replicas)
-        source = self._find_initial_weights(spec.model.initial_weights.job, new.name.project)
-        return Validation(spec, kind, replicas, source.assigned())
+        kind, replicas = self.placement(spec)
+        initial_weights = retry = None
+        if spec.model.HasField("initial_weights"):
+            source = self._find_initial_weights(spec.model.initial_weights.job, new.name.project)
+            initial_weights = source.assigned()
+        if new.retried is not None and new.retried.source is not None:
+            retry = new.retried.source.assigned()
+        return Validation(spec, kind, replicas, initial_weights, retry)
 
-    def _placement(self, spec: spec_pb2.JobSpec) -> tuple[int, int]:
+    def placement(self, spec: spec_pb2.JobSpec) -> tuple[int, int]:
         """The device kind and the number of replicas that a job is given here."""
         if spec.resources.HasField("gpus"):
             return spec_pb2.ResolvedSpec.GPU, spec.resources.gpus

@@ -14,6 +14,7 @@ from gradloom.api.downloads import download_artifact
 from gradloom.api.logs import stream_logs
 from gradloom.api.metrics import stream_metrics
 from gradloom.api.offload import Offload
+from gradloom.api.retries import RetryRequests
 from gradloom.api.updates import checked_update
 from gradloom.api.validator import Validator
 from gradloom.api.watch import watch_job
@@ -53,6 +54,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         self._store = store
         self._offload = offload
         self._creation = creation
+        self._retries = RetryRequests(store, creation)
         self._validator = validator
         self._catalogue = catalogue
         self._instruments = instruments
@@ -68,6 +70,16 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         """Checks a job and queues it."""
         self._refuse_when_draining()
         new = await self._offload.read(self._creation.check, request)
+        if request.validate_only:
+            return await self._validated(new)
+        return await self._offload.write(self._stored, new)
+
+    async def RetryJob(self, request: service_pb2.RetryJobRequest, context: Any) -> job_pb2.Job:
+        """Makes a new job from one that has ended, and queues it."""
+        self._refuse_when_draining()
+        new = await self._offload.read(self._retries.check, request)
+        if isinstance(new, job_pb2.Job):
+            return new
         if request.validate_only:
             return await self._validated(new)
         return await self._offload.write(self._stored, new)
@@ -126,6 +138,16 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         )
         return service_pb2.ListArtifactsResponse(artifacts=artifacts, next_page_token=token)
 
+    async def ListCheckpoints(
+        self, request: service_pb2.ListCheckpointsRequest, context: Any
+    ) -> service_pb2.ListCheckpointsResponse:
+        """Gives a page of a job's checkpoints."""
+        name = job_name(request.parent, "parent")
+        checkpoints, token = await self._offload.read(
+            self._store.list_checkpoints, name, request.page_size, request.page_token
+        )
+        return service_pb2.ListCheckpointsResponse(checkpoints=checkpoints, next_page_token=token)
+
     async def ListComponents(
         self, request: service_pb2.ListComponentsRequest, context: Any
     ) -> service_pb2.ListComponentsResponse:
@@ -162,7 +184,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
 
     def _stored(self, new: NewJob) -> job_pb2.Job:
         now = self._clock()
-        job = self._store.create_job(new.name, new.job, new.request_id, new.request_digest, now)
+        job = self._store.create_job(new.name, new.job, new.request_id, new.request_digest, now, new.retried)
         if job.create_time.ToDatetime(UTC) == now:
             # Not the repeat of an earlier request.
             self._instruments.job_created()

@@ -43,6 +43,8 @@ class Validation:
     replicas: int
     initial_weights: attempt_pb2.Checkpoint | None = None
     """What the job would start with; its path is absolute."""
+    retry: attempt_pb2.Retry | None = None
+    """Where the job would go on."""
 
 
 class Validator:
@@ -87,8 +89,9 @@ class Validator:
             "device_kind": spec_pb2.ResolvedSpec.DeviceKind.Name(validation.device_kind),
             "replicas": validation.replicas,
         }
-        if validation.initial_weights is not None:
-            question["initial_weights"] = base64.b64encode(validation.initial_weights.SerializeToString()).decode()
+        for name, message in (("initial_weights", validation.initial_weights), ("retry", validation.retry)):
+            if message is not None:
+                question[name] = base64.b64encode(message.SerializeToString()).decode()
         with tempfile.TemporaryFile() as complaints:
             return await self._ask(json.dumps(question).encode(), complaints)
 

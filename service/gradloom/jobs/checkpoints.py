@@ -12,7 +12,7 @@ from gradloom.faults import shown
 from gradloom.job import DEFAULT_KEPT_CHECKPOINTS, JobName, state_name
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
-from gradloom.jobs.manifest import checkpoint_faults
+from gradloom.jobs.manifest import checkpoint_faults, checkpoint_id
 from gradloom.jobs.messages import stored_checkpoint
 from gradloom.jobs.queries import CHECKPOINTS, NEEDED_CHECKPOINTS, attempt_is, named
 from gradloom.jobs.records import CheckpointOutcome, StoredCheckpoint
@@ -45,10 +45,10 @@ class Checkpoints:
             raise InvalidRequestError(faults)
         with asked_again(), self._database.write() as connection:
             attempt = live(connection, uid, number)
-            stored = _of_job(connection, uid)
+            stored = checkpoint_rows(connection, uid)
             same = next((row for row in stored if (row.attempt, row.path) == (number, checkpoint.path)), None)
             if same is None:
-                _insert(connection, uid, number, checkpoint, stored, now)
+                _insert(connection, attempt, checkpoint, stored, now)
             elif not _is_repeat(same, checkpoint):
                 name = JobName(attempt.project, attempt.job_id).attempt(number)
                 raise WrongStateError(name, f"{name} has other content on record under {checkpoint.path}")
@@ -60,7 +60,7 @@ class Checkpoints:
     def checkpoints_of(self, uid: str) -> list[StoredCheckpoint]:
         """The job's checkpoints, newest first. Empty for an unknown uid."""
         with self._database.read() as connection:
-            return [stored_checkpoint(row) for row in _of_job(connection, uid)]
+            return [stored_checkpoint(row) for row in checkpoint_rows(connection, uid)]
 
     def find_initial_weights(self, reference: str, project: str) -> StoredCheckpoint:
         """What a job of the project would start with that names another one in `model.initial_weights.job`.
@@ -122,11 +122,13 @@ def _source(connection: sa.Connection, reference: str, project: str) -> sa.Row[A
     return newest
 
 
-def _of_job(connection: sa.Connection, uid: str) -> Sequence[sa.Row[Any]]:
+def checkpoint_rows(connection: sa.Connection, uid: str) -> Sequence[sa.Row[Any]]:
+    """Rows of CHECKPOINTS of one job, newest first."""
     return connection.execute(CHECKPOINTS.where(checkpoints.c.job_uid == uid)).all()
 
 
-def _checkpoint_is(uid: str, number: int, path: str) -> sa.ColumnElement[bool]:
+def checkpoint_is(uid: str, number: int, path: str) -> sa.ColumnElement[bool]:
+    """Selects one checkpoint of one job."""
     return (checkpoints.c.job_uid == uid) & (checkpoints.c.attempt == number) & (checkpoints.c.path == path)
 
 
@@ -137,13 +139,13 @@ def _is_repeat(row: sa.Row[Any], checkpoint: attempt_pb2.Checkpoint) -> bool:
 
 def _insert(
     connection: sa.Connection,
-    uid: str,
-    number: int,
+    attempt: sa.Row[Any],
     checkpoint: attempt_pb2.Checkpoint,
     stored: Sequence[sa.Row[Any]],
     now: datetime,
 ) -> None:
-    """Adds a row, and notes when it goes beyond what every earlier attempt saved."""
+    """Adds a row, and notes it in the attempt's, also when it goes beyond what every earlier attempt saved."""
+    uid, number = attempt.job_uid, attempt.number
     own = max((row.global_step for row in stored if row.attempt == number), default=0)
     if checkpoint.global_step < own:
         # One that was dropped comes again, and its file is gone.
@@ -163,15 +165,18 @@ def _insert(
             time=now,
         )
     )
+    name = JobName(attempt.project, attempt.job_id).checkpoint(checkpoint_id(number, checkpoint.path))
+    changes: dict[str, Any] = {"checkpoint_out": name}
     if all(row.global_step < checkpoint.global_step for row in stored if row.attempt < number):
-        connection.execute(attempts.update().where(attempt_is(uid, number)).values(advanced=True))
+        changes["advanced"] = True
+    connection.execute(attempts.update().where(attempt_is(uid, number)).values(**changes))
 
 
 def _mark(connection: sa.Connection, uid: str, number: int, checkpoint: attempt_pb2.Checkpoint) -> None:
     """Adds what it is said to be."""
     marks = {name: True for name in ("best", "final") if getattr(checkpoint, name)}
     if marks:
-        this = _checkpoint_is(uid, number, checkpoint.path)
+        this = checkpoint_is(uid, number, checkpoint.path)
         connection.execute(checkpoints.update().where(this).values(**marks))
 
 
@@ -182,19 +187,19 @@ def _drop_superfluous(connection: sa.Connection, uid: str) -> list[sa.Row[Any]]:
     keep = wanted.keep if wanted.HasField("keep") else DEFAULT_KEPT_CHECKPOINTS
     needed = connection.execute(sa.select(NEEDED_CHECKPOINTS).where(NEEDED_CHECKPOINTS.c.source_uid == uid))
     kept = {(row.attempt, row.path) for row in needed}
-    stored = _of_job(connection, uid)
+    stored = checkpoint_rows(connection, uid)
     for row in [*stored[:keep], *[row for row in stored if row.final][:1]]:
-        kept |= {(one.attempt, one.path) for one in (row, *_best_as_of(row, stored))}
+        kept |= {(one.attempt, one.path) for one in (row, best_as_of(row, stored)) if one is not None}
     dropped = [row for row in stored if (row.attempt, row.path) not in kept]
     for row in dropped:
-        connection.execute(checkpoints.delete().where(_checkpoint_is(uid, row.attempt, row.path)))
+        connection.execute(checkpoints.delete().where(checkpoint_is(uid, row.attempt, row.path)))
     return dropped
 
 
-def _best_as_of(row: sa.Row[Any], stored: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:
+def best_as_of(row: sa.Row[Any], stored: Sequence[sa.Row[Any]]) -> sa.Row[Any] | None:
     """The best checkpoint when `row` was saved, if any; whoever goes on from `row` may need it at the end.
 
     An attempt that went back further than the newest best one, because that was damaged, needs the one before.
     """
     earlier = stored[stored.index(row) :]
-    return [other for other in earlier if other.best and other.global_step <= row.global_step][:1]
+    return next((other for other in earlier if other.best and other.global_step <= row.global_step), None)

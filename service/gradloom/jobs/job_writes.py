@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -17,12 +18,16 @@ from gradloom.jobs.database import Database
 from gradloom.jobs.editing import notice_of, put, refuse_another_spec
 from gradloom.jobs.events import Hub
 from gradloom.jobs.queries import uid_of, whole_job
-from gradloom.jobs.requests import once, refuse_stale
+from gradloom.jobs.records import Retried
+from gradloom.jobs.requests import first_result, once, refuse_stale
 from gradloom.jobs.retention import retention_columns
+from gradloom.jobs.retries import hold_retried
 from gradloom.jobs.schema import events, jobs, specs
 from gradloom.jobs.transitions import add_events, move_job
 from gradloom.spec.details import check_details
 from gradloom.v1 import job_pb2, spec_pb2
+
+RETRY_METHOD: Final = "RetryJob"
 
 
 class JobWrites:
@@ -32,21 +37,38 @@ class JobWrites:
     hub: Hub
 
     def create_job(
-        self, name: JobName, job: job_pb2.Job, request_id: str | None, request_digest: str, now: datetime
+        self,
+        name: JobName,
+        job: job_pb2.Job,
+        request_id: str | None,
+        request_digest: str,
+        now: datetime,
+        retried: Retried | None = None,
     ) -> job_pb2.Job:
         """Stores a new QUEUED job under a new uid; durable when it returns.
 
-        Takes display_name, labels, priority and spec from `job`. A taken name: AlreadyExistsError. Initial weights that
-        are not there: InvalidRequestError on `spec.model.initial_weights.job`.
+        Takes display_name, labels, priority, spec, retry_of and retry_checkpoint from `job`; `retried` is what the last
+        two name. A taken name: AlreadyExistsError. Initial weights that are not there: InvalidRequestError on
+        `spec.model.initial_weights.job`. A retried job that has gone: NotFoundError; its checkpoint:
+        InvalidRequestError on `checkpoint`.
         """
+        method = "CreateJob" if retried is None else RETRY_METHOD
         try:
             with self._database.write() as connection:
-                act = partial(_create, connection, name, job, now)
-                created = once(connection, request_id, "CreateJob", request_digest, now, act)
+                act = partial(_create, connection, name, job, now, retried)
+                created = once(connection, request_id, method, request_digest, now, act)
         except exc.IntegrityError as error:
             raise AlreadyExistsError(f"there is a job {name} already") from error
         self.hub.publish(created.uid)
         return created
+
+    def retried_before(self, request_id: str, request_digest: str) -> job_pb2.Job | None:
+        """What an earlier RetryJob of this id returned: a repeat asks no more what has become of the old job.
+
+        Raises InvalidRequestError as every call does that is given the id of another one.
+        """
+        with self._database.read() as connection:
+            return first_result(connection, request_id, RETRY_METHOD, request_digest)
 
     def cancel_job(self, name: JobName, request_id: str | None, request_digest: str, now: datetime) -> job_pb2.Job:
         """What waits or is PAUSED becomes CANCELLED, what runs CANCELLING; CANCELLING and CANCELLED stay as they are.
@@ -80,9 +102,13 @@ class JobWrites:
         return updated
 
 
-def _create(connection: sa.Connection, name: JobName, job: job_pb2.Job, now: datetime) -> job_pb2.Job:
+def _create(
+    connection: sa.Connection, name: JobName, job: job_pb2.Job, now: datetime, retried: Retried | None
+) -> job_pb2.Job:
     uid = str(uuid.uuid4())
     _insert_job(connection, uid, name, job, now)
+    if retried is not None:
+        hold_retried(connection, uid, retried)
     return whole_job(connection, uid)
 
 
@@ -142,6 +168,8 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
             "attempt_count": 0,
             "counted_attempts": 0,
             "uncounted_attempts": 0,
+            "retry_of": job.retry_of,
+            "retry_checkpoint": job.retry_checkpoint,
             "create_time": now,
             "update_time": now,
             "queued_time": now,

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from gradloom.attempt.v1 import attempt_pb2
@@ -11,6 +12,8 @@ from gradloom.v1 import job_pb2
 
 CHECKPOINT_DIRECTORY: Final = "checkpoints"
 """Below the attempt's directory."""
+_CHECKPOINT_PATH: Final = re.compile(rf"{CHECKPOINT_DIRECTORY}/([-A-Za-z0-9_]+)\.ckpt")
+_CHECKPOINT_ID: Final = re.compile(r"([1-9][0-9]{0,8})-([-A-Za-z0-9_]+)")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,8 +34,9 @@ def checkpoint_faults(checkpoint: attempt_pb2.Checkpoint) -> list[FieldFault]:
     """Every fault of a checkpoint that is told: as a file's, and that it lies where only checkpoints do."""
     field = "checkpoint"
     faults = _file_faults(field, checkpoint)
-    if not checkpoint.path.startswith(f"{CHECKPOINT_DIRECTORY}/"):
-        faults.append(FieldFault(f"{field}.path", f"must be below {CHECKPOINT_DIRECTORY}/; got {checkpoint.path!r}"))
+    if not _CHECKPOINT_PATH.fullmatch(checkpoint.path):
+        rule = f"must be {CHECKPOINT_DIRECTORY}/NAME.ckpt, the name of letters, digits, - and _"
+        faults.append(FieldFault(f"{field}.path", f"{rule}; got {checkpoint.path!r}"))
     for name, value in (("global_step", checkpoint.global_step), ("epoch", checkpoint.epoch)):
         if value < 0:
             faults.append(FieldFault(f"{field}.{name}", f"must not be negative; got {value}"))
@@ -72,6 +76,17 @@ def artifact_rows(uid: str, attempt: int, files: Iterable[job_pb2.Artifact]) -> 
 def artifact_id(attempt: int, path: str) -> str:
     """An id that fits into a resource name and tells the attempt; 64 bits of digest keep the paths of one apart."""
     return f"a{attempt}-{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+
+
+def checkpoint_id(attempt: int, path: str) -> str:
+    """The id of an attempt's checkpoint within its job: `2-000007-step-90` for `checkpoints/000007-step-90.ckpt`."""
+    return f"{attempt}-{PurePosixPath(path).stem}"
+
+
+def checkpoint_place(checkpoint_id: str) -> tuple[int, str] | None:
+    """The attempt and the path that have this id; None for what is no checkpoint's id."""
+    match = _CHECKPOINT_ID.fullmatch(checkpoint_id)
+    return None if match is None else (int(match[1]), f"{CHECKPOINT_DIRECTORY}/{match[2]}.ckpt")
 
 
 def _is_clean(path: str) -> bool:

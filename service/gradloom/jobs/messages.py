@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
+from gradloom.jobs.manifest import checkpoint_id
 from gradloom.jobs.records import AttemptRow, StoredCheckpoint
 from gradloom.v1 import job_pb2
 
@@ -37,6 +38,8 @@ def job_message(row: sa.Row[Any]) -> job_pb2.Job:
         update_time=_timestamp(row.update_time),
         start_time=_timestamp(row.start_time),
         end_time=_timestamp(row.end_time),
+        retry_of=row.retry_of,
+        retry_checkpoint=row.retry_checkpoint,
     )
     if row.error is not None:
         job.error.MergeFromString(row.error)
@@ -68,6 +71,8 @@ def attempt_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Attempt:
         cpu_duration=None if row.cpu_seconds is None else duration(row.cpu_seconds),
         log_size_bytes=row.log_size_bytes,
         log_dropped_bytes=row.log_dropped_bytes,
+        checkpoint_in=row.checkpoint_in or "",
+        checkpoint_out=row.checkpoint_out or "",
     )
     if row.error is not None:
         attempt.error.MergeFromString(row.error)
@@ -120,7 +125,22 @@ def stored_checkpoint(row: sa.Row[Any]) -> StoredCheckpoint:
         final=row.final,
     )
     directory = Path(row.artifact_root, row.job_uid, str(row.attempt))
-    return StoredCheckpoint(JobName(row.project, row.job_id), checkpoint, directory)
+    return StoredCheckpoint(JobName(row.project, row.job_id), row.job_uid, checkpoint, directory)
+
+
+def checkpoint_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Checkpoint:
+    """A Checkpoint, as users see it, of a row of checkpoints."""
+    return job_pb2.Checkpoint(
+        name=name.checkpoint(checkpoint_id(row.attempt, row.path)),
+        attempt=row.attempt,
+        global_step=row.global_step,
+        epoch=row.epoch,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        best=row.best,
+        final=row.final,
+        create_time=_timestamp(row.time),
+    )
 
 
 def event_message(row: sa.Row[Any]) -> job_pb2.Event:

@@ -12,11 +12,11 @@ from gradloom.job import NEXT_STATES, JobName
 from gradloom.jobs import paging
 from gradloom.jobs.database import Database
 from gradloom.jobs.filters import job_condition
-from gradloom.jobs.messages import artifact_message, attempt_message, attempt_row, event_message
+from gradloom.jobs.messages import artifact_message, attempt_message, attempt_row, checkpoint_message, event_message
 from gradloom.jobs.orders import JobOrder
 from gradloom.jobs.queries import ATTEMPTS, BASIC, FULL, job_in_view, named, uid_of, with_view
 from gradloom.jobs.records import AttemptRow, JobSnapshot, QueuedJob, StoredArtifact
-from gradloom.jobs.schema import IS_READY, artifacts, attempts, events, jobs, specs
+from gradloom.jobs.schema import IS_READY, artifacts, attempts, checkpoints, events, jobs, specs
 from gradloom.v1 import job_pb2, spec_pb2
 
 M = TypeVar("M", bound=Message)
@@ -146,6 +146,34 @@ class Reads:
                 page_size,
                 lambda row: artifact_message(name, row),
                 lambda row: paging.write_token(query, row.attempt, row.path),
+            )
+
+    def list_checkpoints(
+        self, name: JobName, page_size: int = 0, page_token: str = ""
+    ) -> tuple[list[job_pb2.Checkpoint], str]:
+        """A page of the job's checkpoints, newest first.
+
+        Raises NotFoundError, and InvalidRequestError as list_jobs does.
+        """
+        query = f"checkpoints of {name}"
+        key = paging.read_token(page_token, query, (int, int, int, str))
+        # One type in the row's and in the token's keys: not every database compares a truth value with a number.
+        final = sa.cast(checkpoints.c.final, sa.Integer)
+        place = (checkpoints.c.attempt, checkpoints.c.global_step, final, checkpoints.c.path)
+        with self._database.read() as connection:
+            selection = (
+                sa.select(checkpoints)
+                .where(checkpoints.c.job_uid == uid_of(connection, name))
+                .order_by(*(column.desc() for column in place))
+            )
+            if key:
+                selection = selection.where(sa.tuple_(*place) < key)
+            return _page(
+                connection,
+                selection,
+                page_size,
+                lambda row: checkpoint_message(name, row),
+                lambda row: paging.write_token(query, row.attempt, row.global_step, int(row.final), row.path),
             )
 
     def get_artifact(self, name: JobName, artifact_id: str) -> StoredArtifact:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
-from gradloom.v1 import job_pb2
+from gradloom.jobs.manifest import checkpoint_id
+from gradloom.v1 import job_pb2, spec_pb2
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ class StoredCheckpoint:
 
     name: JobName
     """Of the job that wrote it."""
+    uid: str
+    """Of that job."""
     checkpoint: attempt_pb2.Checkpoint
     """`path` is below `directory`."""
     directory: Path
@@ -137,12 +140,46 @@ class StoredCheckpoint:
         """The file, absolute."""
         return self.directory / self.checkpoint.path
 
+    @property
+    def resource_name(self) -> str:
+        """`projects/{project}/jobs/{job_id}/checkpoints/{checkpoint_id}`."""
+        return self.name.checkpoint(checkpoint_id(self.checkpoint.attempt, self.checkpoint.path))
+
     def assigned(self) -> attempt_pb2.Checkpoint:
-        """The checkpoint as a trainer finds it: its path is absolute, and its job is named."""
+        """The checkpoint as a trainer finds it: its path is absolute, it and its job are named."""
         located = attempt_pb2.Checkpoint()
         located.CopyFrom(self.checkpoint)
-        located.path, located.job = str(self.file), str(self.name)
+        located.path, located.name = str(self.file), self.resource_name
+        located.job, located.job_uid = str(self.name), self.uid
         return located
+
+
+@dataclass(frozen=True)
+class RetrySource:
+    """What a job goes on from that RetryJob made from another one's checkpoint."""
+
+    checkpoint: StoredCheckpoint
+    best: StoredCheckpoint | None
+    """The best one as of it."""
+    resolved_spec: spec_pb2.ResolvedSpec
+    """What the other job ran."""
+
+    def assigned(self) -> attempt_pb2.Retry:
+        """The same as a trainer finds it."""
+        return attempt_pb2.Retry(
+            checkpoint=self.checkpoint.assigned(),
+            best=None if self.best is None else self.best.assigned(),
+            resolved_spec=self.resolved_spec,
+        )
+
+
+@dataclass(frozen=True)
+class Retried:
+    """The job that RetryJob makes a new one from."""
+
+    uid: str
+    source: RetrySource | None
+    """Where the new one goes on; None: from scratch."""
 
 
 @dataclass(frozen=True)

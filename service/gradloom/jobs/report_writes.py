@@ -104,6 +104,8 @@ class ReportWrites:
             }
             if report.HasField("progress"):
                 changes["progress"] = _progress(report.progress, number)
+            if report.checkpoint_in and row.checkpoint_in is None:
+                changes["checkpoint_in"] = report.checkpoint_in
             if started and row.state == job_pb2.Attempt.STARTING:
                 changes["state"] = job_pb2.Attempt.RUNNING
             connection.execute(attempts.update().where(attempt_is(uid, number)).values(**changes))
@@ -182,6 +184,7 @@ def _must_last(row: sa.Row[Any], report: attempt_pb2.ReportRequest) -> bool:
     return (
         len(report.events) + report.event_offset > row.reported_events
         or (report.devices_released and not row.devices_released)
+        or (bool(report.checkpoint_in) and row.checkpoint_in is None)
         or _starts_running(row, report)
     )
 

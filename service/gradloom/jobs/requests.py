@@ -30,11 +30,18 @@ def once(
     """
     if request_id is None:
         return act()
-    row = connection.execute(sa.select(requests).where(requests.c.request_id == request_id)).one_or_none()
-    if row is None:
+    job = first_result(connection, request_id, method, digest)
+    if job is None:
         job = act()
         _remember(connection, request_id, method, digest, job, now)
-        return job
+    return job
+
+
+def first_result(connection: sa.Connection, request_id: str, method: str, digest: str) -> job_pb2.Job | None:
+    """What the first request of this id returned, as `once` gives it; None when there was none."""
+    row = connection.execute(sa.select(requests).where(requests.c.request_id == request_id)).one_or_none()
+    if row is None:
+        return None
     if (row.method, row.digest) != (method, digest):
         told = f"must be new for a new request; {request_id!r} came with another {row.method}"
         raise InvalidRequestError([FieldFault("request_id", told)])

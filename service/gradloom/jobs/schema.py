@@ -180,8 +180,9 @@ attempts = Table(
     Column("finish", LargeBinary),
     # Whether it put a checkpoint on record that goes beyond those of every earlier attempt.
     Column("reported_points", BigInteger, nullable=False, server_default=text("0")),
-    # The checkpoint that it was told to go on from, as its job's attempt and path, `1/checkpoints/x.ckpt`.
+    # Resource names of the checkpoint that it went on from, and of the newest that it put on record; both may be gone.
     Column("checkpoint_in", Text),
+    Column("checkpoint_out", Text),
     # Of its log, once it has ended.
     Column("log_size_bytes", BigInteger),
     Column("log_dropped_bytes", BigInteger),
@@ -272,7 +273,7 @@ retry_sources = Table(
     "retry_sources",
     metadata,
     Column("job_uid", Text, ForeignKey("jobs.uid"), primary_key=True),
-    # The checkpoint of another job that this one goes on from; as in initial_weights.
+    # The checkpoint of another job that this one goes on from; it stays as in initial_weights, with the best as of it.
     Column("source_uid", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("path", Text, nullable=False),

@@ -19,6 +19,7 @@ from gradloom.jobs.pause_writes import PauseWrites
 from gradloom.jobs.reads import Reads
 from gradloom.jobs.report_writes import ReportWrites
 from gradloom.jobs.retention import Retention
+from gradloom.jobs.retries import Retries
 from gradloom.jobs.scalars import Scalars
 from gradloom.jobs.situation import Situations
 
@@ -32,6 +33,7 @@ class Store(
     LimitWrites,
     ReportWrites,
     Checkpoints,
+    Retries,
     Scalars,
     Deletion,
     Retention,

@@ -44,7 +44,7 @@ def with_defaults(spec: spec_pb2.JobSpec, seed: int) -> spec_pb2.JobSpec:
         _fill(output, weight=DEFAULT_OUTPUT_WEIGHT)
         for metric in output.metrics:
             metric.name = metric_name(metric)
-    monitor = "val_loss" if filled.data.HasField("validation") else "loss"
+    monitor = _default_monitor(filled)
     for group in filled.variable_groups:
         _fill_group(group, monitor)
     _fill_training(filled.training, seed, monitor)
@@ -53,6 +53,33 @@ def with_defaults(spec: spec_pb2.JobSpec, seed: int) -> spec_pb2.JobSpec:
     _fill(filled.scheduling, preemptible=False)
     _fill_retry(filled.retry)
     return filled
+
+
+def without_derived_defaults(spec: spec_pb2.JobSpec) -> spec_pb2.JobSpec:
+    """A copy of a filled spec without the defaults that follow from its other fields, so that they follow from edits.
+
+    `with_defaults` fills all of them in again.
+    """
+    bare = spec_pb2.JobSpec()
+    bare.CopyFrom(spec)
+    model, training = bare.model, bare.training
+    monitor = _default_monitor(bare)
+    if model.layers and list(model.outputs) == layer_names(model.layers)[-1:]:
+        model.ClearField("outputs")
+    if training.checkpoint.best == (training.early_stopping.monitor or monitor):
+        training.checkpoint.ClearField("best")
+    if training.checkpoint.every_seconds == DEFAULT_CHECKPOINT_SECONDS and not training.checkpoint.every_steps:
+        training.checkpoint.ClearField("every_seconds")
+    if training.early_stopping.monitor == monitor:
+        training.early_stopping.ClearField("monitor")
+    for group in bare.variable_groups:
+        if group.reduce_on_plateau.monitor == monitor:
+            group.reduce_on_plateau.ClearField("monitor")
+    return bare
+
+
+def _default_monitor(spec: spec_pb2.JobSpec) -> str:
+    return "val_loss" if spec.data.HasField("validation") else "loss"
 
 
 def _fill(message: Any, **defaults: Any) -> None:

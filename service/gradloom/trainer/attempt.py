@@ -23,6 +23,7 @@ from gradloom.trainer import (
 from gradloom.trainer.course import Course
 from gradloom.trainer.groups import averages_in_place
 from gradloom.trainer.loop import Training
+from gradloom.trainer.predecessor import Predecessor
 from gradloom.trainer.prepare import Given, Prepared, prepare
 from gradloom.trainer.proof import PROOF_EXAMPLES, Prover
 from gradloom.trainer.reference import packages_of_components
@@ -52,9 +53,10 @@ def main() -> int:
 
 def train(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
     """Prepares, trains, exports and proves; on GPUs another program goes on after the training."""
-    prepared = _prepared(attempt)
+    predecessor = Predecessor(attempt.assignment.retry) if attempt.assignment.HasField("retry") else None
+    prepared = _prepared(attempt, predecessor)
     spec = prepared.resolved.spec
-    training, course = prepared.training, Course(attempt, prepared)
+    training, course = prepared.training, Course(attempt, prepared, predecessor)
     wants_prover = not _on_gpus(prepared) and spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats
     with EarlyProver(wants_prover) as early, course.saver:
         course.resume()
@@ -72,7 +74,7 @@ def train(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
             return delivery.deliver(attempt, spec, prepared.model, inputs, early.get)
 
 
-def _prepared(attempt: Session) -> Prepared:
+def _prepared(attempt: Session, predecessor: Predecessor | None) -> Prepared:
     """What was prepared, once it is on record, or found to be what is on record."""
     assignment = attempt.assignment
     given = Given(
@@ -89,7 +91,12 @@ def _prepared(attempt: Session) -> Prepared:
         require_unchanged(stored, prepared.resolved)
     else:
         # The server has drawn a seed when it took the job; one that is given stands.
-        prepared = prepare(with_defaults(assignment.spec, seed=0), given)
+        spec = with_defaults(assignment.spec, seed=0)
+        prepared = prepare(spec, given, jit_compiled=None if predecessor is None else predecessor.jit_compiled(spec))
+        if predecessor is not None:
+            for difference in predecessor.require_same(prepared.resolved):
+                notice = f"{predecessor.checkpoint.job}, from which this goes on, was trained elsewhere: {difference}"
+                attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))
         attempt.control.record_resolved_spec(attempt_pb2.RecordResolvedSpecRequest(resolved_spec=prepared.resolved))
     narration.tell_resolved(prepared.resolved)
     found = user_code.python_state(prepared.resolved.spec)

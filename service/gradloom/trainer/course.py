@@ -1,7 +1,6 @@
 """The course of a training: from its beginning, or the newest whole checkpoint, to weights that can be exported."""
 
 import faulthandler
-import hashlib
 import logging
 import sys
 import time
@@ -13,12 +12,15 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.trainer import checkpoints, narration, outcome, user_code
 from gradloom.trainer.checkpoints import DamagedCheckpoint, Header, Saved, UnusableCheckpoint
 from gradloom.trainer.initial_weights import AVERAGED
+from gradloom.trainer.loop import TEST_PREFIX
+from gradloom.trainer.predecessor import Predecessor
 from gradloom.trainer.prepare import Prepared
+from gradloom.trainer.resolved import spec_digest
 from gradloom.trainer.saved_state import Place, State
 from gradloom.trainer.saver import Saver
 from gradloom.trainer.session import Session
 from gradloom.trainer.watchdog import Watchdog
-from gradloom.v1 import job_pb2, spec_pb2
+from gradloom.v1 import job_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +34,12 @@ class Course:
         total_steps: Updates in the whole job; fewer than the spec says when the training stopped early.
     """
 
-    def __init__(self, attempt: Session, prepared: Prepared):
+    def __init__(self, attempt: Session, prepared: Prepared, predecessor: Predecessor | None = None):
         self._attempt = attempt
+        self._predecessor = predecessor
         self._training, self._ends, self._sources = prepared.training, prepared.ends, prepared.sources
-        self._options = prepared.resolved.spec.training
+        self._spec = prepared.resolved.spec
+        self._options = self._spec.training
         self._spec_sha256 = spec_digest(prepared.resolved)
         self._best: Path | None = None
         self._finished = False
@@ -44,8 +48,27 @@ class Course:
         self.total_steps = self._options.epochs * self._training.steps_per_epoch
 
     def resume(self) -> None:
-        """Goes on from the newest checkpoint that is whole, if there is one, and says so."""
+        """Goes on from the newest checkpoint that is whole, else where a predecessor was left, and says so.
+
+        Raises:
+            InvalidRequestError: The predecessor's checkpoint does not fit the spec.
+            DataUnavailable: It is missing or damaged.
+        """
+        if not self._resume_own() and self._predecessor is not None:
+            self._follow(self._predecessor)
+        self.first_step = self._training.global_step
+        if self._ends.stopped:
+            self.total_steps = self._training.global_step
+        seen = self._training.snapshot()
+        self._attempt.reporter.update(
+            epochs=self._options.epochs, total_steps=self.total_steps, scalars=dict(seen.scalars)
+        )
+
+    def _resume_own(self) -> bool:
         for checkpoint in self._attempt.assignment.checkpoints:
+            if self._predecessor is not None and checkpoint.global_step < self._predecessor.checkpoint.global_step:
+                # The predecessor's best one, not a place to go on from.
+                continue
             try:
                 saved = self._read(checkpoint)
                 best = self._best_of(saved)
@@ -57,15 +80,29 @@ class Course:
                 continue
             self._ends.restore(state["ends"])
             self._best, self._finished = best, state["finished"]
-            self.first_step = self._training.global_step
-            self._notice(f"resumed from {_named(checkpoint)}")
-            break
-        if self._ends.stopped:
-            self.total_steps = self._training.global_step
-        seen = self._training.snapshot()
-        self._attempt.reporter.update(
-            epochs=self._options.epochs, total_steps=self.total_steps, scalars=dict(seen.scalars)
-        )
+            self._went_on_from(checkpoint, f"resumed from {_named(checkpoint)}")
+            return True
+        return False
+
+    def _follow(self, predecessor: Predecessor) -> None:
+        """Goes on where another job was left; what it needs of that one in the end is a checkpoint of its own then."""
+        left = predecessor.left(self._spec)
+        predecessor.restore(self._training, self._spec, left)
+        best_epoch = left.ends["best"]["best_epoch"]
+        if best_epoch and self._ends.wants_best and not left.finished:
+            best = predecessor.best(self._spec)
+            predecessor.restore(self._training, self._spec, best)
+            self._ends.restore(best.ends)
+            self._best = self.saver.save_best()
+            predecessor.restore(self._training, self._spec, left)
+        self._ends.restore(left.ends)
+        self._finished = left.finished
+        checkpoint = predecessor.checkpoint
+        self._went_on_from(checkpoint, f"goes on from {_named(checkpoint)} of {checkpoint.job}")
+
+    def _went_on_from(self, checkpoint: attempt_pb2.Checkpoint, notice: str) -> None:
+        self._attempt.reporter.went_on_from(checkpoint.name)
+        self._notice(notice)
 
     def run(self) -> None:
         """Trains what is left, gives the model the weights of the best epoch if it is to have them, and tests."""
@@ -112,7 +149,7 @@ class Course:
 
     def _test(self) -> None:
         if "test" in self._sources:
-            scalars = self._training.evaluate(self._sources["test"], prefix="test_")
+            scalars = self._training.evaluate(self._sources["test"], prefix=TEST_PREFIX)
             narration.tell_test(scalars)
             self._attempt.reporter.update(scalars=scalars)
 
@@ -179,11 +216,6 @@ class Course:
 
     def _event(self, **fields: Any) -> None:
         self._attempt.reporter.add_event(job_pb2.Event(**fields))
-
-
-def spec_digest(resolved: spec_pb2.ResolvedSpec) -> str:
-    """What a resolved spec is known by in a checkpoint."""
-    return hashlib.sha256(resolved.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _named(checkpoint: attempt_pb2.Checkpoint) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import keras
 import tensorflow as tf
@@ -21,6 +21,9 @@ from gradloom.faults import child
 from gradloom.trainer import models
 from gradloom.trainer.fused import Update, update_of
 from gradloom.v1 import spec_pb2
+
+RATE_KEY: Final = "learning_rate"
+"""Of a group's learning rate among what it saves, unless that is a schedule."""
 
 GradientTransformation = Callable[[list[tf.Tensor], list[keras.Variable]], list[tf.Tensor]]
 """What a group does to its reduced gradients before it clips them; called in replica context, without state."""
@@ -140,9 +143,13 @@ class Group:
         """All state that the group has beside the model's variables, by a stable key."""
         if self.optimizer is None:
             return {}
-        # Keras's paths are not unique (Adafactor), and it may list a variable twice.
-        kept = {id(variable): variable for variable in self.optimizer.variables}.values()
+        # Keras's paths are not unique (Adafactor), and it may list a variable twice. The learning rate is one unless it
+        # is a schedule; it has a key of its own, because a retried job may have another one.
+        rate = self.optimizer._learning_rate
+        kept = {id(variable): variable for variable in self.optimizer.variables if variable is not rate}.values()
         saved = {f"optimizer/{index} {variable.path}": variable.value for index, variable in enumerate(kept)}
+        if isinstance(rate, keras.Variable):
+            saved[RATE_KEY] = rate.value
         saved |= {f"average/{index}": variable for index, variable in enumerate(self.averages)}
         return saved | (self.waiting.saved_variables() if self.waiting else {})
 

@@ -23,7 +23,7 @@ another process between any two steps.
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Final, Self
@@ -37,7 +37,7 @@ from gradloom.trainer.batches import Batches, Examples, permutation
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.directions import Direction
 from gradloom.trainer.fitness import build_metrics, check_class_weights, check_fit, check_model
-from gradloom.trainer.groups import Group, averages_in_place, build_groups
+from gradloom.trainer.groups import RATE_KEY, Group, averages_in_place, build_groups
 from gradloom.trainer.interrupt import Interrupt
 from gradloom.trainer.live import GroupLook, LiveProgress
 from gradloom.trainer.losses import Objective
@@ -45,12 +45,13 @@ from gradloom.trainer.normalization import synchronize_batch_normalization
 from gradloom.trainer.own_state import OwnMetrics, summing_layers
 from gradloom.trainer.precision import LossScale
 from gradloom.trainer.program import Program
-from gradloom.trainer.saved_state import Place, SavedVariables, State
+from gradloom.trainer.saved_state import Place, SavedVariables, State, variable_key
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
 from gradloom.trainer.targets import Target, arranged, loss_names, metric_names
 from gradloom.v1 import spec_pb2
 
 VALIDATION_PREFIX: Final = "val_"
+TEST_PREFIX: Final = "test_"
 
 logger = logging.getLogger(__name__)
 
@@ -333,13 +334,22 @@ class Training:
         arrays = self._variables().read()
         return State(arrays, self.place, dict(self._live.scalars), self.global_step, self._averaged())
 
-    def restore(self, arrays: Mapping[str, np.ndarray], place: Place, scalars: Mapping[str, float]) -> None:
-        """Goes on where `state` was taken.
+    def restore(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        place: Place,
+        scalars: Mapping[str, float],
+        new_rates: Collection[str] = (),
+    ) -> None:
+        """Goes on where `state` was taken; the groups of `new_rates` keep the learning rates that they have.
 
         Raises:
             ForeignCheckpoint: The arrays are not those of this training's variables; nothing was changed.
         """
-        self._variables().restore(arrays)
+        own_rates = {f"group/{name}/{RATE_KEY}" for name in new_rates}
+        self._variables(without=own_rates).restore(
+            {key: array for key, array in arrays.items() if variable_key(key) not in own_rates}
+        )
         self.place = place
         self._saved_step = self.global_step
         self._show(epoch=math.ceil(self.global_step / self.steps_per_epoch), scalars=scalars)
@@ -348,14 +358,15 @@ class Training:
         """Puts the model and its groups back to where a state was taken; steps and scalars stay as they are."""
         self._variables().restore(arrays, ("model/", "group/"))
 
-    def _variables(self) -> SavedVariables:
+    def _variables(self, without: Collection[str] = ()) -> SavedVariables:
         found: dict[str, Any] = dict(self._model_variables())
         for group in self.groups:
             found |= {f"group/{group.name}/{key}": variable for key, variable in group.saved_variables().items()}
         found |= {f"tally/{key}": variable for key, variable in self._tally.saved_variables().items()}
         if self.loss_scale is not None:
             found |= {f"loss_scale/{key}": variable for key, variable in self.loss_scale.saved_variables().items()}
-        return SavedVariables(self._strategy, found | {"global_step": self._program.global_step})
+        found["global_step"] = self._program.global_step
+        return SavedVariables(self._strategy, {key: found[key] for key in found if key not in without})
 
     def _averaged(self) -> dict[str, dict[str, float]]:
         """The averages that would be exported, by the key of the weight whose place they take: factors by key."""

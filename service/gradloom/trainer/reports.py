@@ -75,6 +75,7 @@ class Reporter:
         self._beat = self._beat_acknowledged = 0
         self._faults = 0
         self._devices_released = False
+        self._checkpoint_in = ""
         self._observe: Callable[[], Look | None] = lambda: None
         self._save_first: Callable[[], None] | None = None
         self._newest = self._acknowledged = Look()
@@ -111,6 +112,12 @@ class Reporter:
         """Says where the training begins: what came before is not reported as this attempt's."""
         with self._changed:
             self._newest = self._acknowledged = look
+
+    def went_on_from(self, checkpoint: str) -> None:
+        """Says from now on which checkpoint, by its resource name, the attempt went on from."""
+        with self._changed:
+            self._checkpoint_in = checkpoint
+            self._tell()
 
     def save_before_stop(self, save: Callable[[], None] | None) -> None:
         """Has `save` called, in the heartbeat's thread, when the attempt is to stop once its state is saved.
@@ -302,6 +309,7 @@ class Reporter:
                 mean_step_seconds=(look.step_seconds - before.step_seconds) / steps if steps > 0 else 0.0,
                 examples=examples,
                 devices_released=self._devices_released,
+                checkpoint_in=self._checkpoint_in,
             )
             # What found no room is told at once.
             self._news = len(request.events) < len(self._events) or len(request.points) < len(self._points)

@@ -1,7 +1,8 @@
 """The resolved spec: everything that decides the result of a training, and how two of them differ."""
 
+import hashlib
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,15 +22,13 @@ MOST_DIFFERENCES: Final = 20
 
 
 class EnvironmentChangedError(Exception):
-    """What a later attempt found is not what the first one resolved; `differences` name each."""
+    """What an attempt found is not what one before it resolved; `differences` name each."""
 
-    def __init__(self, differences: Sequence[str]):
+    def __init__(self, differences: Sequence[str], resolver: str = "the first attempt"):
         self.differences = tuple(differences)
         shown = "; ".join(self.differences[:MOST_DIFFERENCES])
         more = len(self.differences) - MOST_DIFFERENCES
-        super().__init__(
-            f"what the first attempt resolved has changed: {shown}" + (f"; and {more} more" if more > 0 else "")
-        )
+        super().__init__(f"what {resolver} resolved has changed: {shown}" + (f"; and {more} more" if more > 0 else ""))
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,21 @@ def versions() -> dict[str, str]:
 
 def require_unchanged(stored: spec_pb2.ResolvedSpec, found: spec_pb2.ResolvedSpec) -> None:
     """Raises EnvironmentChangedError, naming every difference: later attempts train as the first one or not at all."""
-    differences = list(_differences(stored, found, ""))
-    if differences:
-        raise EnvironmentChangedError(differences)
+    changed = list(differences(stored, found))
+    if changed:
+        raise EnvironmentChangedError(changed)
+
+
+def differences(
+    stored: spec_pb2.ResolvedSpec, found: spec_pb2.ResolvedSpec, fields: Collection[str] | None = None
+) -> Iterator[str]:
+    """`replicas was 2, is 1` for every field that differs, with its path; of some fields, or of all."""
+    yield from _differences(stored, found, "", fields)
+
+
+def spec_digest(resolved: spec_pb2.ResolvedSpec) -> str:
+    """What a resolved spec is known by in a checkpoint."""
+    return hashlib.sha256(resolved.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _filled(
@@ -151,11 +162,10 @@ def _data(name: str, arrays: Arrays) -> spec_pb2.ResolvedData:
     )
 
 
-def _differences(stored: Message, found: Message, path: str) -> Iterator[str]:
-    """`replicas was 2, is 1` for every field that differs, with its path."""
+def _differences(stored: Message, found: Message, path: str, fields: Collection[str] | None = None) -> Iterator[str]:
     for field in stored.DESCRIPTOR.fields:
         before, now = getattr(stored, field.name), getattr(found, field.name)
-        if before == now:
+        if before == now or (fields is not None and field.name not in fields):
             continue
         where = f"{path}.{field.name}" if path else field.name
         if _is_map(field):

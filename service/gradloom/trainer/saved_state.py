@@ -98,6 +98,12 @@ class SavedVariables:
                     copy.assign(np.array(arrays.get(f"{key}@{replica}", arrays[key])))
 
 
+def variable_key(key: str) -> str:
+    """The key of the variable that an array was read from: without the replica."""
+    name, _, replica = key.rpartition("@")
+    return name if name and replica.isdecimal() else key
+
+
 def _copies(strategy: tf.distribute.Strategy, variable: Any) -> tuple[tf.Variable, ...]:
     inner = variable.value if isinstance(variable, keras.Variable) else variable
     return tuple(strategy.experimental_local_results(inner))

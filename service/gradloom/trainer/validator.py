@@ -4,7 +4,8 @@ Reads one JSON document from stdin until its end:
     {"spec": base64 of a serialized gradloom.v1.JobSpec with its seed,
      "data_roots": [absolute paths], "dataset_directories": [absolute paths],
      "device_kind": "CPU" | "GPU", "replicas": int,                 what the job would be given; default one CPU
-     "initial_weights": base64 of a serialized gradloom.attempt.v1.Checkpoint}      default: none
+     "initial_weights": base64 of a serialized gradloom.attempt.v1.Checkpoint,      default: none
+     "retry": base64 of a serialized gradloom.attempt.v1.Retry}                     default: none
 and writes one JSON document to stdout, exactly one of
     {"resolved_spec": base64 of a serialized gradloom.v1.ResolvedSpec}
     {"faults": [{"field": "spec....", "description": "..."}, ...]}
@@ -41,6 +42,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     from gradloom.spec import with_defaults
     from gradloom.trainer import outcome
     from gradloom.trainer.datasets import DataUnavailable
+    from gradloom.trainer.predecessor import Predecessor
     from gradloom.trainer.prepare import Given, prepare, rehearse_without_user_code
 
     spec = with_defaults(spec_pb2.JobSpec.FromString(base64.b64decode(question["spec"])), seed=0)
@@ -56,7 +58,12 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         if spec.HasField("user_code"):
             resolved = rehearse_without_user_code(spec, given)
         else:
-            resolved = prepare(spec, given, rehearsal=True).resolved
+            prepared = prepare(spec, given, rehearsal=True)
+            resolved = prepared.resolved
+            if retry := question.get("retry"):
+                predecessor = Predecessor(attempt_pb2.Retry.FromString(base64.b64decode(retry)))
+                predecessor.require_same(resolved)
+                predecessor.restore(prepared.training, spec, predecessor.left(spec))
     except (InvalidRequestError, DataUnavailable) as error:
         return {"faults": [{"field": fault.field, "description": fault.description} for fault in error.faults]}
     except Exception as error:

@@ -26,7 +26,7 @@ from gradloom.v1 import job_pb2 as gradloom_dot_v1_dot_job__pb2
 from gradloom.v1 import spec_pb2 as gradloom_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gradloom/attempt/v1/attempt.proto\x12\x13gradloom.attempt.v1\x1a\x15gradloom/v1/job.proto\x1a\x16gradloom/v1/spec.proto\"\x16\n\x14GetAssignmentRequest\"\x8c\x04\n\nAssignment\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07job_uid\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\"\n\x04spec\x18\x04 \x01(\x0b\x32\x14.gradloom.v1.JobSpec\x12\x30\n\rresolved_spec\x18\x05 \x01(\x0b\x32\x19.gradloom.v1.ResolvedSpec\x12\x19\n\x11\x61ttempt_directory\x18\x06 \x01(\t\x12\x12\n\ndata_roots\x18\x07 \x03(\t\x12\x1b\n\x13\x64\x61taset_directories\x18\x08 \x03(\t\x12\x39\n\x0b\x64\x65vice_kind\x18\t \x01(\x0e\x32$.gradloom.v1.ResolvedSpec.DeviceKind\x12\x10\n\x08replicas\x18\n \x01(\x05\x12\x34\n\x0b\x63heckpoints\x18\x0b \x03(\x0b\x32\x1f.gradloom.attempt.v1.Checkpoint\x12\x38\n\x0finitial_weights\x18\x0c \x01(\x0b\x32\x1f.gradloom.attempt.v1.Checkpoint\x12\x19\n\x11user_code_allowed\x18\r \x01(\x08\x12\x39\n\x10retry_checkpoint\x18\x0e \x01(\x0b\x32\x1f.gradloom.attempt.v1.Checkpoint\x12\x1a\n\x12new_learning_rates\x18\x0f \x03(\t\"\xae\x01\n\nCheckpoint\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x13\n\x0bglobal_step\x18\x03 \x01(\x05\x12\r\n\x05\x65poch\x18\x04 \x01(\x05\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x0c\n\x04\x62\x65st\x18\x07 \x01(\x08\x12\r\n\x05\x66inal\x18\x08 \x01(\x08\x12\x0b\n\x03job\x18\t \x01(\t\x12\x0f\n\x07job_uid\x18\n \x01(\t\"d\n\x17RecordCheckpointRequest\x12\x33\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x1f.gradloom.attempt.v1.Checkpoint\x12\x14\n\x0csave_seconds\x18\x02 \x01(\x01\"\x1a\n\x18RecordCheckpointResponse\"M\n\x19RecordResolvedSpecRequest\x12\x30\n\rresolved_spec\x18\x01 \x01(\x0b\x32\x19.gradloom.v1.ResolvedSpec\"\x1c\n\x1aRecordResolvedSpecResponse\"\x98\x02\n\rReportRequest\x12\x0c\n\x04\x62\x65\x61t\x18\x01 \x01(\x03\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x15.gradloom.v1.Progress\x12\"\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x12.gradloom.v1.Event\x12\x14\n\x0c\x65vent_offset\x18\x04 \x01(\x03\x12\x19\n\x11mean_step_seconds\x18\x05 \x01(\x01\x12\r\n\x05steps\x18\x06 \x01(\x05\x12\x10\n\x08\x65xamples\x18\x07 \x01(\x03\x12\x18\n\x10\x64\x65vices_released\x18\x08 \x01(\x08\x12)\n\x06points\x18\t \x03(\x0b\x32\x19.gradloom.v1.ScalarsPoint\x12\x15\n\rpoints_offset\x18\n \x01(\x03\"\xab\x01\n\x0eReportResponse\x12@\n\tdirective\x18\x01 \x01(\x0e\x32-.gradloom.attempt.v1.ReportResponse.Directive\"W\n\tDirective\x12\x19\n\x15\x44IRECTIVE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x43ONTINUE\x10\x01\x12\x08\n\x04STOP\x10\x02\x12\x17\n\x13\x43HECKPOINT_AND_STOP\x10\x03\"\xee\x01\n\x14\x46inishAttemptRequest\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.gradloom.v1.Job.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12$\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x15.gradloom.v1.JobError\x12\'\n\x08progress\x18\x04 \x01(\x0b\x32\x15.gradloom.v1.Progress\x12#\n\x06\x65xport\x18\x05 \x01(\x0b\x32\x13.gradloom.v1.Export\x12(\n\tartifacts\x18\x06 \x03(\x0b\x32\x15.gradloom.v1.Artifact\"\x17\n\x15\x46inishAttemptResponse2\x90\x04\n\x0e\x41ttemptService\x12[\n\rGetAssignment\x12).gradloom.attempt.v1.GetAssignmentRequest\x1a\x1f.gradloom.attempt.v1.Assignment\x12u\n\x12RecordResolvedSpec\x12..gradloom.attempt.v1.RecordResolvedSpecRequest\x1a/.gradloom.attempt.v1.RecordResolvedSpecResponse\x12Q\n\x06Report\x12\".gradloom.attempt.v1.ReportRequest\x1a#.gradloom.attempt.v1.ReportResponse\x12o\n\x10RecordCheckpoint\x12,.gradloom.attempt.v1.RecordCheckpointRequest\x1a-.gradloom.attempt.v1.RecordCheckpointResponse\x12\x66\n\rFinishAttempt\x12).gradloom.attempt.v1.FinishAttemptRequest\x1a*.gradloom.attempt.v1.FinishAttemptResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gradloom/attempt/v1/attempt.proto\x12\x13gradloom.attempt.v1\x1a\x15gradloom/v1/job.proto\x1a\x16gradloom/v1/spec.proto\"\x16\n\x14GetAssignmentRequest\"\xe0\x03\n\nAssignment\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07job_uid\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\"\n\x04spec\x18\x04 \x01(\x0b\x32\x14.gradloom.v1.JobSpec\x12\x30\n\rresolved_spec\x18\x05 \x01(\x0b\x32\x19.gradloom.v1.ResolvedSpec\x12\x19\n\x11\x61ttempt_directory\x18\x06 \x01(\t\x12\x12\n\ndata_roots\x18\x07 \x03(\t\x12\x1b\n\x13\x64\x61taset_directories\x18\x08 \x03(\t\x12\x39\n\x0b\x64\x65vice_kind\x18\t \x01(\x0e\x32$.gradloom.v1.ResolvedSpec.DeviceKind\x12\x10\n\x08replicas\x18\n \x01(\x05\x12\x34\n\x0b\x63heckpoints\x18\x0b \x03(\x0b\x32\x1f.gradloom.attempt.v1.Checkpoint\x12\x38\n\x0finitial_weights\x18\x0c \x01(\x0b\x32\x1f.gradloom.attempt.v1.Checkpoint\x12\x19\n\x11user_code_allowed\x18\r \x01(\x08\x12)\n\x05retry\x18\x0e \x01(\x0b\x32\x1a.gradloom.attempt.v1.Retry\"\x9d\x01\n\x05Retry\x12\x33\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x1f.gradloom.attempt.v1.Checkpoint\x12-\n\x04\x62\x65st\x18\x02 \x01(\x0b\x32\x1f.gradloom.attempt.v1.Checkpoint\x12\x30\n\rresolved_spec\x18\x03 \x01(\x0b\x32\x19.gradloom.v1.ResolvedSpec\"\xbc\x01\n\nCheckpoint\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x13\n\x0bglobal_step\x18\x03 \x01(\x05\x12\r\n\x05\x65poch\x18\x04 \x01(\x05\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x0c\n\x04\x62\x65st\x18\x07 \x01(\x08\x12\r\n\x05\x66inal\x18\x08 \x01(\x08\x12\x0b\n\x03job\x18\t \x01(\t\x12\x0f\n\x07job_uid\x18\n \x01(\t\x12\x0c\n\x04name\x18\x0b \x01(\t\"d\n\x17RecordCheckpointRequest\x12\x33\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x1f.gradloom.attempt.v1.Checkpoint\x12\x14\n\x0csave_seconds\x18\x02 \x01(\x01\"\x1a\n\x18RecordCheckpointResponse\"M\n\x19RecordResolvedSpecRequest\x12\x30\n\rresolved_spec\x18\x01 \x01(\x0b\x32\x19.gradloom.v1.ResolvedSpec\"\x1c\n\x1aRecordResolvedSpecResponse\"\xaf\x02\n\rReportRequest\x12\x0c\n\x04\x62\x65\x61t\x18\x01 \x01(\x03\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x15.gradloom.v1.Progress\x12\"\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x12.gradloom.v1.Event\x12\x14\n\x0c\x65vent_offset\x18\x04 \x01(\x03\x12\x19\n\x11mean_step_seconds\x18\x05 \x01(\x01\x12\r\n\x05steps\x18\x06 \x01(\x05\x12\x10\n\x08\x65xamples\x18\x07 \x01(\x03\x12\x18\n\x10\x64\x65vices_released\x18\x08 \x01(\x08\x12)\n\x06points\x18\t \x03(\x0b\x32\x19.gradloom.v1.ScalarsPoint\x12\x15\n\rpoints_offset\x18\n \x01(\x03\x12\x15\n\rcheckpoint_in\x18\x0b \x01(\t\"\xab\x01\n\x0eReportResponse\x12@\n\tdirective\x18\x01 \x01(\x0e\x32-.gradloom.attempt.v1.ReportResponse.Directive\"W\n\tDirective\x12\x19\n\x15\x44IRECTIVE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x43ONTINUE\x10\x01\x12\x08\n\x04STOP\x10\x02\x12\x17\n\x13\x43HECKPOINT_AND_STOP\x10\x03\"\xee\x01\n\x14\x46inishAttemptRequest\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.gradloom.v1.Job.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12$\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x15.gradloom.v1.JobError\x12\'\n\x08progress\x18\x04 \x01(\x0b\x32\x15.gradloom.v1.Progress\x12#\n\x06\x65xport\x18\x05 \x01(\x0b\x32\x13.gradloom.v1.Export\x12(\n\tartifacts\x18\x06 \x03(\x0b\x32\x15.gradloom.v1.Artifact\"\x17\n\x15\x46inishAttemptResponse2\x90\x04\n\x0e\x41ttemptService\x12[\n\rGetAssignment\x12).gradloom.attempt.v1.GetAssignmentRequest\x1a\x1f.gradloom.attempt.v1.Assignment\x12u\n\x12RecordResolvedSpec\x12..gradloom.attempt.v1.RecordResolvedSpecRequest\x1a/.gradloom.attempt.v1.RecordResolvedSpecResponse\x12Q\n\x06Report\x12\".gradloom.attempt.v1.ReportRequest\x1a#.gradloom.attempt.v1.ReportResponse\x12o\n\x10RecordCheckpoint\x12,.gradloom.attempt.v1.RecordCheckpointRequest\x1a-.gradloom.attempt.v1.RecordCheckpointResponse\x12\x66\n\rFinishAttempt\x12).gradloom.attempt.v1.FinishAttemptRequest\x1a*.gradloom.attempt.v1.FinishAttemptResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,27 +36,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETASSIGNMENTREQUEST']._serialized_start=105
   _globals['_GETASSIGNMENTREQUEST']._serialized_end=127
   _globals['_ASSIGNMENT']._serialized_start=130
-  _globals['_ASSIGNMENT']._serialized_end=654
-  _globals['_CHECKPOINT']._serialized_start=657
-  _globals['_CHECKPOINT']._serialized_end=831
-  _globals['_RECORDCHECKPOINTREQUEST']._serialized_start=833
-  _globals['_RECORDCHECKPOINTREQUEST']._serialized_end=933
-  _globals['_RECORDCHECKPOINTRESPONSE']._serialized_start=935
-  _globals['_RECORDCHECKPOINTRESPONSE']._serialized_end=961
-  _globals['_RECORDRESOLVEDSPECREQUEST']._serialized_start=963
-  _globals['_RECORDRESOLVEDSPECREQUEST']._serialized_end=1040
-  _globals['_RECORDRESOLVEDSPECRESPONSE']._serialized_start=1042
-  _globals['_RECORDRESOLVEDSPECRESPONSE']._serialized_end=1070
-  _globals['_REPORTREQUEST']._serialized_start=1073
-  _globals['_REPORTREQUEST']._serialized_end=1353
-  _globals['_REPORTRESPONSE']._serialized_start=1356
-  _globals['_REPORTRESPONSE']._serialized_end=1527
-  _globals['_REPORTRESPONSE_DIRECTIVE']._serialized_start=1440
-  _globals['_REPORTRESPONSE_DIRECTIVE']._serialized_end=1527
-  _globals['_FINISHATTEMPTREQUEST']._serialized_start=1530
-  _globals['_FINISHATTEMPTREQUEST']._serialized_end=1768
-  _globals['_FINISHATTEMPTRESPONSE']._serialized_start=1770
-  _globals['_FINISHATTEMPTRESPONSE']._serialized_end=1793
-  _globals['_ATTEMPTSERVICE']._serialized_start=1796
-  _globals['_ATTEMPTSERVICE']._serialized_end=2324
+  _globals['_ASSIGNMENT']._serialized_end=610
+  _globals['_RETRY']._serialized_start=613
+  _globals['_RETRY']._serialized_end=770
+  _globals['_CHECKPOINT']._serialized_start=773
+  _globals['_CHECKPOINT']._serialized_end=961
+  _globals['_RECORDCHECKPOINTREQUEST']._serialized_start=963
+  _globals['_RECORDCHECKPOINTREQUEST']._serialized_end=1063
+  _globals['_RECORDCHECKPOINTRESPONSE']._serialized_start=1065
+  _globals['_RECORDCHECKPOINTRESPONSE']._serialized_end=1091
+  _globals['_RECORDRESOLVEDSPECREQUEST']._serialized_start=1093
+  _globals['_RECORDRESOLVEDSPECREQUEST']._serialized_end=1170
+  _globals['_RECORDRESOLVEDSPECRESPONSE']._serialized_start=1172
+  _globals['_RECORDRESOLVEDSPECRESPONSE']._serialized_end=1200
+  _globals['_REPORTREQUEST']._serialized_start=1203
+  _globals['_REPORTREQUEST']._serialized_end=1506
+  _globals['_REPORTRESPONSE']._serialized_start=1509
+  _globals['_REPORTRESPONSE']._serialized_end=1680
+  _globals['_REPORTRESPONSE_DIRECTIVE']._serialized_start=1593
+  _globals['_REPORTRESPONSE_DIRECTIVE']._serialized_end=1680
+  _globals['_FINISHATTEMPTREQUEST']._serialized_start=1683
+  _globals['_FINISHATTEMPTREQUEST']._serialized_end=1921
+  _globals['_FINISHATTEMPTRESPONSE']._serialized_start=1923
+  _globals['_FINISHATTEMPTRESPONSE']._serialized_end=1946
+  _globals['_ATTEMPTSERVICE']._serialized_start=1949
+  _globals['_ATTEMPTSERVICE']._serialized_end=2477
 # @@protoc_insertion_point(module_scope)

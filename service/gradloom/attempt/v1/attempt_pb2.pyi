@@ -13,7 +13,7 @@ class GetAssignmentRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("job", "job_uid", "attempt", "spec", "resolved_spec", "attempt_directory", "data_roots", "dataset_directories", "device_kind", "replicas", "checkpoints", "initial_weights", "user_code_allowed", "retry_checkpoint", "new_learning_rates")
+    __slots__ = ("job", "job_uid", "attempt", "spec", "resolved_spec", "attempt_directory", "data_roots", "dataset_directories", "device_kind", "replicas", "checkpoints", "initial_weights", "user_code_allowed", "retry")
     JOB_FIELD_NUMBER: _ClassVar[int]
     JOB_UID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -27,8 +27,7 @@ class Assignment(_message.Message):
     CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     USER_CODE_ALLOWED_FIELD_NUMBER: _ClassVar[int]
-    RETRY_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
-    NEW_LEARNING_RATES_FIELD_NUMBER: _ClassVar[int]
+    RETRY_FIELD_NUMBER: _ClassVar[int]
     job: str
     job_uid: str
     attempt: int
@@ -42,12 +41,21 @@ class Assignment(_message.Message):
     checkpoints: _containers.RepeatedCompositeFieldContainer[Checkpoint]
     initial_weights: Checkpoint
     user_code_allowed: bool
-    retry_checkpoint: Checkpoint
-    new_learning_rates: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, job: _Optional[str] = ..., job_uid: _Optional[str] = ..., attempt: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.JobSpec, _Mapping]] = ..., resolved_spec: _Optional[_Union[_spec_pb2.ResolvedSpec, _Mapping]] = ..., attempt_directory: _Optional[str] = ..., data_roots: _Optional[_Iterable[str]] = ..., dataset_directories: _Optional[_Iterable[str]] = ..., device_kind: _Optional[_Union[_spec_pb2.ResolvedSpec.DeviceKind, str]] = ..., replicas: _Optional[int] = ..., checkpoints: _Optional[_Iterable[_Union[Checkpoint, _Mapping]]] = ..., initial_weights: _Optional[_Union[Checkpoint, _Mapping]] = ..., user_code_allowed: bool = ..., retry_checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., new_learning_rates: _Optional[_Iterable[str]] = ...) -> None: ...
+    retry: Retry
+    def __init__(self, job: _Optional[str] = ..., job_uid: _Optional[str] = ..., attempt: _Optional[int] = ..., spec: _Optional[_Union[_spec_pb2.JobSpec, _Mapping]] = ..., resolved_spec: _Optional[_Union[_spec_pb2.ResolvedSpec, _Mapping]] = ..., attempt_directory: _Optional[str] = ..., data_roots: _Optional[_Iterable[str]] = ..., dataset_directories: _Optional[_Iterable[str]] = ..., device_kind: _Optional[_Union[_spec_pb2.ResolvedSpec.DeviceKind, str]] = ..., replicas: _Optional[int] = ..., checkpoints: _Optional[_Iterable[_Union[Checkpoint, _Mapping]]] = ..., initial_weights: _Optional[_Union[Checkpoint, _Mapping]] = ..., user_code_allowed: bool = ..., retry: _Optional[_Union[Retry, _Mapping]] = ...) -> None: ...
+
+class Retry(_message.Message):
+    __slots__ = ("checkpoint", "best", "resolved_spec")
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    BEST_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_SPEC_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: Checkpoint
+    best: Checkpoint
+    resolved_spec: _spec_pb2.ResolvedSpec
+    def __init__(self, checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., best: _Optional[_Union[Checkpoint, _Mapping]] = ..., resolved_spec: _Optional[_Union[_spec_pb2.ResolvedSpec, _Mapping]] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
-    __slots__ = ("path", "attempt", "global_step", "epoch", "size_bytes", "sha256", "best", "final", "job", "job_uid")
+    __slots__ = ("path", "attempt", "global_step", "epoch", "size_bytes", "sha256", "best", "final", "job", "job_uid", "name")
     PATH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     GLOBAL_STEP_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +66,7 @@ class Checkpoint(_message.Message):
     FINAL_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     JOB_UID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     path: str
     attempt: int
     global_step: int
@@ -68,7 +77,8 @@ class Checkpoint(_message.Message):
     final: bool
     job: str
     job_uid: str
-    def __init__(self, path: _Optional[str] = ..., attempt: _Optional[int] = ..., global_step: _Optional[int] = ..., epoch: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., best: bool = ..., final: bool = ..., job: _Optional[str] = ..., job_uid: _Optional[str] = ...) -> None: ...
+    name: str
+    def __init__(self, path: _Optional[str] = ..., attempt: _Optional[int] = ..., global_step: _Optional[int] = ..., epoch: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., best: bool = ..., final: bool = ..., job: _Optional[str] = ..., job_uid: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class RecordCheckpointRequest(_message.Message):
     __slots__ = ("checkpoint", "save_seconds")
@@ -93,7 +103,7 @@ class RecordResolvedSpecResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ReportRequest(_message.Message):
-    __slots__ = ("beat", "progress", "events", "event_offset", "mean_step_seconds", "steps", "examples", "devices_released", "points", "points_offset")
+    __slots__ = ("beat", "progress", "events", "event_offset", "mean_step_seconds", "steps", "examples", "devices_released", "points", "points_offset", "checkpoint_in")
     BEAT_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +114,7 @@ class ReportRequest(_message.Message):
     DEVICES_RELEASED_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
     POINTS_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_IN_FIELD_NUMBER: _ClassVar[int]
     beat: int
     progress: _job_pb2.Progress
     events: _containers.RepeatedCompositeFieldContainer[_job_pb2.Event]
@@ -114,7 +125,8 @@ class ReportRequest(_message.Message):
     devices_released: bool
     points: _containers.RepeatedCompositeFieldContainer[_job_pb2.ScalarsPoint]
     points_offset: int
-    def __init__(self, beat: _Optional[int] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_job_pb2.Event, _Mapping]]] = ..., event_offset: _Optional[int] = ..., mean_step_seconds: _Optional[float] = ..., steps: _Optional[int] = ..., examples: _Optional[int] = ..., devices_released: bool = ..., points: _Optional[_Iterable[_Union[_job_pb2.ScalarsPoint, _Mapping]]] = ..., points_offset: _Optional[int] = ...) -> None: ...
+    checkpoint_in: str
+    def __init__(self, beat: _Optional[int] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_job_pb2.Event, _Mapping]]] = ..., event_offset: _Optional[int] = ..., mean_step_seconds: _Optional[float] = ..., steps: _Optional[int] = ..., examples: _Optional[int] = ..., devices_released: bool = ..., points: _Optional[_Iterable[_Union[_job_pb2.ScalarsPoint, _Mapping]]] = ..., points_offset: _Optional[int] = ..., checkpoint_in: _Optional[str] = ...) -> None: ...
 
 class ReportResponse(_message.Message):
     __slots__ = ("directive",)

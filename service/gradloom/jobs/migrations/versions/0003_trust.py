@@ -55,6 +55,7 @@ def _columns_of_attempts() -> list[sa.Column[Any]]:
     return [
         sa.Column("reported_points", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("checkpoint_in", sa.Text()),
+        sa.Column("checkpoint_out", sa.Text()),
         sa.Column("log_size_bytes", sa.BigInteger()),
         sa.Column("log_dropped_bytes", sa.BigInteger()),
     ]

@@ -1,0 +1,137 @@
+"""Edits of a job (AIP-134): which fields are taken from the one that was sent, by a mask of paths or by what is set.
+
+Lists, and messages of Google's such as a component's config, are taken as a whole; of a map also a single key.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from google.protobuf import field_mask_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from gradloom.faults import Faults, child, did_you_mean, shown
+from gradloom.v1 import job_pb2
+
+FIELD: Final = "update_mask.paths"
+EDITABLE: Final = ("display_name", "labels", "priority", "spec")
+"""What of a job a user says; all else is the server's."""
+MAX_PATHS: Final = 100
+
+
+def edited(job: job_pb2.Job, changes: job_pb2.Job, mask: field_mask_pb2.FieldMask | None) -> job_pb2.Job:
+    """What a user says of a job, with fields taken from `changes`: those of the mask, else those that are set there.
+
+    A field of the mask that is unset in `changes` is cleared. Raises InvalidRequestError on `update_mask.paths`.
+    """
+    result = job_pb2.Job()
+    for name in EDITABLE:
+        _take(result, job, [name])
+    if mask is None or not mask.paths:
+        _take_what_is_set(result, changes, EDITABLE)
+        return result
+    for path in _checked(mask.paths):
+        _take(result, changes, path)
+    return result
+
+
+def _checked(paths: Sequence[str]) -> list[list[str]]:
+    """The fields' names on the way to each path; raises InvalidRequestError for those that lead nowhere."""
+    faults = Faults()
+    if len(paths) > MAX_PATHS:
+        faults.add(FIELD, f"must be at most {MAX_PATHS} paths; got {len(paths)}")
+        faults.raise_any()
+    found = []
+    for position, path in enumerate(paths):
+        if path == "*":
+            found += [[name] for name in EDITABLE]
+            continue
+        names = path.split(".")
+        fault = _why_not(names)
+        if fault:
+            faults.add(child(FIELD, position), f"{fault}; got {shown(path)}")
+        found.append(names)
+    faults.raise_any()
+    return found
+
+
+def _why_not(names: Sequence[str]) -> str:
+    """Which rule a path breaks; empty when it leads to a field that may be edited."""
+    if names[0] not in EDITABLE:
+        return f"must begin with one of {', '.join(EDITABLE)}{did_you_mean(names[0], EDITABLE)}"
+    message: Any = job_pb2.Job.DESCRIPTOR
+    for position, name in enumerate(names):
+        field = message.fields_by_name.get(name)
+        if field is None:
+            return f"must name fields; {message.name} has no {shown(name)}{did_you_mean(name, message.fields_by_name)}"
+        so_far = ".".join(names[: position + 1])
+        if position + 1 == len(names):
+            return ""
+        if _is_map(field) and field.message_type.fields_by_name["key"].type == FieldDescriptor.TYPE_STRING:
+            return ""  # What remains is a key.
+        if field.is_repeated or not _is_walked(field):
+            return f"must name {so_far} as a whole"
+        message = field.message_type
+    return ""
+
+
+def _take(target: Message, source: Message, names: Sequence[str]) -> None:
+    """Makes one field of `target` what it is in `source`, unset too; the path leads somewhere."""
+    name, *rest = names
+    field = target.DESCRIPTOR.fields_by_name[name]
+    if not rest:
+        target.ClearField(name)
+        _copy(target, source, field)
+    elif _is_map(field):
+        _take_key(getattr(target, name), getattr(source, name), ".".join(rest), field)
+    elif target.HasField(name) or source.HasField(name):
+        changed = type(getattr(target, name))()
+        changed.CopyFrom(getattr(target, name))
+        _take(changed, getattr(source, name), rest)
+        # A message that is there says something by that alone.
+        if target.HasField(name) or changed.ListFields():
+            getattr(target, name).CopyFrom(changed)
+
+
+def _take_key(target: Any, source: Any, key: str, field: Any) -> None:
+    if key in target:
+        del target[key]
+    if key in source:
+        if field.message_type.fields_by_name["value"].message_type:
+            target[key].CopyFrom(source[key])
+        else:
+            target[key] = source[key]
+
+
+def _take_what_is_set(target: Message, source: Message, names: Sequence[str] | None = None) -> None:
+    """Takes over every field that is set in `source`, of messages of ours each field by itself."""
+    for field, value in source.ListFields():
+        if names is not None and field.name not in names:
+            continue
+        if _is_walked(field) and not field.is_repeated:
+            getattr(target, field.name).SetInParent()
+            _take_what_is_set(getattr(target, field.name), value)
+        else:
+            _take(target, source, [field.name])
+
+
+def _copy(target: Message, source: Message, field: Any) -> None:
+    """Copies a field that is unset in `target`, if it is set in `source`."""
+    value = getattr(source, field.name)
+    if field.is_repeated:
+        getattr(target, field.name).MergeFrom(value)
+    elif field.has_presence and not source.HasField(field.name):
+        return
+    elif field.message_type:
+        getattr(target, field.name).CopyFrom(value)
+    else:
+        setattr(target, field.name, value)
+
+
+def _is_map(field: Any) -> bool:
+    return bool(field.message_type is not None and field.message_type.GetOptions().map_entry)
+
+
+def _is_walked(field: Any) -> bool:
+    """Whether it is a message whose fields are taken one by one."""
+    return bool(field.message_type is not None and field.message_type.file.package.startswith("gradloom."))

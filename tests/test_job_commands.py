@@ -58,17 +58,6 @@ async def test_update_changes_what_is_given_and_leaves_the_rest(api: Api) -> Non
         assert (await gradloom(api, "update", "digits", *wrong)).exit_code == 2
 
 
-async def test_what_somebody_else_has_changed_meanwhile_is_not_changed_over_it(api: Api) -> None:
-    api.create()
-    seen = json.loads(await done(api, "get", "digits", "-o", "json"))["etag"]
-    await done(api, "update", "digits", "--priority", "5", "--etag", seen)
-    for command in (("update", "--priority", "9"),):
-        refused = await gradloom(api, command[0], "digits", *command[1:], "--etag", seen)
-        assert refused.exit_code == 4
-        assert "gradloom get digits" in refused.stderr
-    assert (await job(api)).priority == 5
-
-
 async def test_lists_are_filtered_and_ordered_by_the_server(api: Api) -> None:
     for number, job_id in enumerate(("a", "b", "c")):
         api.create(job_id)
@@ -81,6 +70,41 @@ async def test_lists_are_filtered_and_ordered_by_the_server(api: Api) -> None:
     assert (await gradloom(api, "list", "--filter", "job_id = none")).stderr == "No job matches the filter.\n"
     refused = await gradloom(api, "list", "--filter", "colour = red")
     assert (refused.exit_code, "colour" in refused.stderr) == (2, True)
+
+
+async def test_what_somebody_else_has_changed_meanwhile_is_not_changed_over_it(api: Api) -> None:
+    api.create()
+    seen = json.loads(await done(api, "get", "digits", "-o", "json"))["etag"]
+    await done(api, "update", "digits", "--priority", "5", "--etag", seen)
+    for command in (("update", "--priority", "9"), ("pause",), ("delete",)):
+        refused = await gradloom(api, command[0], "digits", *command[1:], "--etag", seen)
+        assert refused.exit_code == 4
+        assert "gradloom get digits" in refused.stderr
+    now = await job(api)
+    assert (now.priority, now.state) == (5, job_pb2.Job.QUEUED)
+
+
+async def test_a_paused_job_waits_until_it_is_resumed(api: Api) -> None:
+    api.create()
+    assert await done(api, "pause", "digits") == f"PAUSED {NAME}\n"
+    assert (await job(api)).state == job_pb2.Job.PAUSED
+    assert await done(api, "resume", "digits") == f"QUEUED {NAME}\n"
+    assert (await job(api)).state == job_pb2.Job.QUEUED
+    ended(api, "other")
+    assert (await gradloom(api, "pause", "other")).exit_code == 4
+
+
+async def test_a_deleted_job_is_gone_and_a_live_one_needs_force(api: Api) -> None:
+    ended(api)
+    api.create("waiting")
+    assert await done(api, "delete", "digits") == "deleted digits\n"
+    refused = await gradloom(api, "delete", "waiting")
+    assert (refused.exit_code, "with force" in refused.stderr) == (4, True)
+    assert [line.split()[0] for line in (await done(api, "list")).splitlines()] == ["JOB", "waiting"]
+    assert await done(api, "delete", "waiting", "--force", "-o", "json") == "{}\n"
+    assert (await gradloom(api, "delete", "waiting")).exit_code == 4
+    await done(api, "delete", "waiting", "--allow-missing")
+    assert "No jobs yet" in (await gradloom(api, "list")).stderr
 
 
 async def test_submit_takes_a_priority_over_the_file_s(api: Api) -> None:

@@ -543,7 +543,10 @@ def test_get_shows_how_a_job_runs(serving: Serving, played: Played) -> None:
 def test_explain_answers_first_and_then_shows_why(serving: Serving, played: Played) -> None:
     played.explained = explanation("so it is")
     played.explained.ClearField("running")
-    played.explained.attempts[0].counted = False
+    played.explained.waiting.missing = "the only slot"
+    ended = played.explained.attempts
+    ended[0].message = "it was too big"
+    ended.add(attempt=0, reason=job_pb2.Job.PAUSED_BY_USER, message="so it", hint="gradloom resume", counted=False)
     assert gradloom(serving, "explain", "digits").stdout.splitlines() == [
         "QUEUED  digits  so it is",
         "so it is",
@@ -553,7 +556,7 @@ def test_explain_answers_first_and_then_shows_why(serving: Serving, played: Play
         "since     3 min 5 s",
         "position  2",
         "backoff   4.0 s",
-        "missing   so it is",
+        "missing   the only slot",
         "",
         "ahead in the queue:",
         "  JOB  STATE   PRIORITY  DEVICES   PROGRESS  NAME",
@@ -563,12 +566,15 @@ def test_explain_answers_first_and_then_shows_why(serving: Serving, played: Play
         "  JOB  STATE   PRIORITY  DEVICES   PROGRESS  NAME",
         "  big  QUEUED  5         so it is  so it is  so it is",
         "",
-        "attempt 1 ended OUT_OF_HOST_MEMORY, which does not count",
-        "  so it is",
+        "attempt 1 ended OUT_OF_HOST_MEMORY",
+        "  it was too big",
+        "  raised so it is",
         "  | so it is",
         "  what to do: smaller so it is",
         "  then: so it is",
         "  the log from there: gradloom logs digits --cursor 1:77",
+        "",
+        "attempt 0 ended PAUSED_BY_USER",
     ]
     assert json.loads(gradloom(serving, "explain", "digits", "-o", "json").stdout)["waiting"]["position"] == 2
 

@@ -107,6 +107,19 @@ async def test_a_deleted_job_is_gone_and_a_live_one_needs_force(api: Api) -> Non
     assert "No jobs yet" in (await gradloom(api, "list")).stderr
 
 
+async def test_explain_tells_of_the_jobs_before_one_in_the_queue(api: Api) -> None:
+    api.claim(api.create("running"))
+    api.create("before")
+    api.create()
+    await done(api, "update", "before", "--priority", "3")
+    shown = await done(api, "explain", "digits")
+    assert shown.startswith("QUEUED  digits")
+    assert "position  2" in shown
+    ahead, holders = shown.split("ahead in the queue:")[1].split("holding the devices:")
+    assert "before" in ahead
+    assert "running" in holders
+
+
 async def test_submit_takes_a_priority_over_the_file_s(api: Api) -> None:
     document = {"priority": 1, "spec": json.loads(await submitted(api))["spec"]}
     await done(api, "submit", "-", "--priority", "7", "--job-id", "urgent", given=json.dumps(document))

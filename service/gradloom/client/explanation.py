@@ -5,7 +5,7 @@ from typing import Any
 
 from gradloom.client import show, text
 from gradloom.client.names import shortest_reference, typed
-from gradloom.v1 import service_pb2
+from gradloom.v1 import job_pb2, service_pb2
 
 Response = service_pb2.ExplainJobResponse
 
@@ -18,25 +18,27 @@ def explanation_lines(explained: service_pb2.ExplainJobResponse, server: str | N
     yield from _paragraph("", explained.summary)
     yield from _paragraph("what to do: ", explained.hint)
     if explained.HasField("waiting"):
-        yield from _waiting_lines(explained.waiting)
+        yield from _waiting_lines(explained)
     if explained.HasField("running"):
         yield from _running_lines(explained.running)
     for attempt in explained.attempts:
         yield ""
-        yield from _attempt_lines(attempt, explained.hint)
+        yield from _attempt_lines(attempt, explained)
         if attempt.log_cursor:
             command = f"gradloom logs {typed(job.name, server)} --cursor {attempt.log_cursor}"
             yield text.one_line(f"  the log from there: {command}")
 
 
-def _waiting_lines(waiting: Any) -> Iterator[str]:
+def _waiting_lines(explained: service_pb2.ExplainJobResponse) -> Iterator[str]:
     yield ""
+    waiting = explained.waiting
+    told = waiting.missing.rstrip(".").lower() in explained.summary.lower()
     facts = {
         "waits for": waiting.demand,
         "since": _span(waiting.waited_duration) if waiting.HasField("waited_duration") else "",
         "position": str(waiting.position) if waiting.HasField("position") else "",
         "backoff": _span(waiting.backoff_duration) if waiting.HasField("backoff_duration") else "",
-        "missing": waiting.missing,
+        "missing": "" if told else waiting.missing,
     }
     for name, value in facts.items():
         if value:
@@ -77,20 +79,21 @@ def _running_lines(running: Any) -> Iterator[str]:
         yield f"ending    {show.reason_name(running.stopping_reason)}"
 
 
-def _attempt_lines(attempt: Any, told: str) -> Iterator[str]:
-    """One ended attempt; a hint that has been told is not repeated."""
-    counted = "" if attempt.counted else ", which does not count"
-    yield f"attempt {attempt.attempt} ended {show.reason_name(attempt.reason)}{counted}"
-    if attempt.message:
+def _attempt_lines(attempt: Any, explained: service_pb2.ExplainJobResponse) -> Iterator[str]:
+    """One ended attempt, without what the answer has said already; a success needs no explanation."""
+    yield f"attempt {attempt.attempt} ended {show.reason_name(attempt.reason)}"
+    if attempt.reason == job_pb2.Job.COMPLETED:
+        return
+    if attempt.message not in explained.summary:
         yield from _paragraph("  ", attempt.message)
     if attempt.exception_type and attempt.exception_type not in attempt.message:
         yield f"  raised {text.one_line(attempt.exception_type)}"
     for line in attempt.log_lines:
         yield f"  | {text.printable(line, keep=chr(9))}"
-    if attempt.hint and attempt.hint != told:
+    # What to do about an end that was nobody's fault is over with it.
+    if attempt.counted and attempt.hint != explained.hint:
         yield from _paragraph("  what to do: ", attempt.hint)
-    if attempt.consequence:
-        yield from _paragraph("  then: ", attempt.consequence)
+    yield from _paragraph("  then: ", attempt.consequence)
 
 
 def _paragraph(label: str, said: str) -> Iterator[str]:

@@ -112,6 +112,10 @@ FAULTS = (
 ERRORS = {
     InvalidRequestError: InvalidRequestError(FAULTS),
     errors.WrongStateError: errors.WrongStateError(NAME, "the job has ended"),
+    errors.NotFoundError: errors.NotFoundError("no such job", NAME),
+    errors.AlreadyExistsError: errors.AlreadyExistsError("it is there", NAME),
+    errors.DataLossError: errors.DataLossError("another digest", f"{NAME}/artifacts/a1-0"),
+    errors.CursorExpiredError: errors.CursorExpiredError("beyond the file", "offset_bytes"),
     errors.EtagMismatchError: errors.EtagMismatchError(NAME, "the job has changed"),
     errors.LimitExceededError: errors.LimitExceededError("too many", "validations", 7.5),
 }
@@ -130,7 +134,7 @@ def test_every_error_of_the_server_is_raised_as_itself(
         assert "INTERNAL" in str(raised.value)
     else:
         assert str(error) in str(raised.value)
-    for attribute in ("faults", "subject", "retry_after_seconds"):
+    for attribute in ("faults", "subject", "retry_after_seconds", "resource", "field"):
         assert getattr(raised.value, attribute, None) == getattr(error, attribute, None)
 
 
@@ -372,7 +376,7 @@ def test_a_retry_without_changes_sends_none_and_one_with_sends_them_alone(
 
 
 def test_a_call_that_an_older_server_does_not_know_is_told_as_such(client: Client) -> None:
-    with pytest.raises(errors.ServerFaultError, match="is it older than this client"):
+    with pytest.raises(errors.UnknownMethodError, match="is it older than this client"):
         client.pause("digits")
 
 

@@ -252,7 +252,7 @@ def test_a_server_removes_what_belongs_to_no_job_when_it_starts_but_nobody_s_wor
     place = an_orphan(house, file)
     house.serve()
     assert place.exists() == stays
-    assert (f"{house.root} holds 1 directories of no job" in caplog.text) == stays
+    assert (f"{house.root}: 1 belong to no job" in caplog.text) == stays
 
 
 def test_a_start_leaves_jobs_those_who_live_and_what_nobody_here_made(house):

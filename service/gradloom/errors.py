@@ -39,15 +39,23 @@ class InvalidRequestError(GradloomError):
 
 
 class NotFoundError(GradloomError):
-    """No resource of that name."""
+    """No resource of that name; `resource` is the name."""
 
     reason = "NOT_FOUND"
 
+    def __init__(self, message: str, resource: str = ""):
+        self.resource = resource
+        super().__init__(message)
+
 
 class AlreadyExistsError(GradloomError):
-    """The id is taken."""
+    """The id is taken; `resource` is the name of what has it."""
 
     reason = "ALREADY_EXISTS"
+
+    def __init__(self, message: str, resource: str = ""):
+        self.resource = resource
+        super().__init__(message)
 
 
 class WrongStateError(GradloomError):
@@ -94,15 +102,29 @@ class LimitExceededError(GradloomError):
 
 
 class CursorExpiredError(GradloomError):
-    """The cursor or offset points at what the server does not hold."""
+    """The cursor or offset points at what the server does not hold; `field` is the request's that does."""
 
     reason = "CURSOR_EXPIRED"
 
+    def __init__(self, message: str, field: str = "cursor"):
+        self.field = field
+        super().__init__(message)
+
 
 class DataLossError(GradloomError):
-    """A stored file no longer has its recorded digest."""
+    """A stored file no longer has its recorded digest; `resource` is the artifact's name."""
 
     reason = "DATA_LOSS"
+
+    def __init__(self, message: str, resource: str = ""):
+        self.resource = resource
+        super().__init__(message)
+
+
+class UnknownMethodError(GradloomError):
+    """The server has no such method."""
+
+    reason = "UNKNOWN_METHOD"
 
 
 class ServerUnavailableError(GradloomError):

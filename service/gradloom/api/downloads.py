@@ -32,7 +32,7 @@ async def download_artifact(
     stored = await offload.read(store.get_artifact, name, artifact_id)
     size = stored.artifact.size_bytes
     if offset > size:
-        raise CursorExpiredError(f"the file has {size} bytes; the offset is {offset}")
+        raise CursorExpiredError(f"the file has {size} bytes; the offset is {offset}", "offset_bytes")
     file = await offload.read(_open, stored)
     with file:
         yield service_pb2.DownloadArtifactResponse(artifact=stored.artifact)
@@ -45,7 +45,7 @@ async def download_artifact(
             position += len(chunk)
             held_back = chunk[wanted_from:]
         if position != size or digest.hexdigest() != stored.artifact.sha256:
-            raise DataLossError(f"{stored.artifact.path} no longer has the size and the digest that were recorded")
+            raise _lost(stored, "no longer has the size and the digest that were recorded")
         if held_back:
             yield service_pb2.DownloadArtifactResponse(chunk=held_back)
 
@@ -55,17 +55,21 @@ def _open(stored: StoredArtifact) -> BinaryIO:
     directory = Path(os.path.realpath(stored.directory))
     path = Path(os.path.realpath(directory / stored.artifact.path))
     if not path.is_relative_to(directory):
-        raise DataLossError(f"{stored.artifact.path} no longer lies in its attempt's directory")
+        raise _lost(stored, "no longer lies in its attempt's directory")
     try:
         # Not blocking, should a pipe have been put in its place.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise DataLossError(f"{stored.artifact.path} cannot be read any more: {error.strerror}") from error
+        raise _lost(stored, f"cannot be read any more: {error.strerror}") from error
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode) or status.st_size != stored.artifact.size_bytes:
         os.close(handle)
-        raise DataLossError(f"{stored.artifact.path} is no longer a file of the size that was recorded")
+        raise _lost(stored, "is no longer a file of the size that was recorded")
     return os.fdopen(handle, "rb")
+
+
+def _lost(stored: StoredArtifact, what: str) -> DataLossError:
+    return DataLossError(f"{stored.artifact.path} {what}", stored.artifact.name)
 
 
 def _read(file: BinaryIO, digest: "hashlib._Hash") -> bytes:

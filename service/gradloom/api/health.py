@@ -31,7 +31,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     async def Check(self, request: Any, context: Any) -> Any:
         """Tells the status of one service; NOT_FOUND for a name that is not served here."""
         if request.service not in self._services:
-            raise NotFoundError(f"no service {request.service!r} here")
+            raise NotFoundError(f"no service {request.service!r} here", request.service)
         return self._status()
 
     async def List(self, request: Any, context: Any) -> Any:

@@ -8,15 +8,21 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, NoReturn, Protocol
+from functools import partial
+from typing import Any, Final, NoReturn, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from gradloom.api.status import DETAILS_KEY, status_of
-from gradloom.errors import FieldFault, GradloomError, InvalidRequestError, ServerFaultError
+from gradloom.errors import FieldFault, GradloomError, InvalidRequestError, ServerFaultError, UnknownMethodError
 
 log = logging.getLogger(__name__)
+
+
+PUBLIC_REQUEST_BYTES: Final = 4 << 20
+"""Over the 1 MiB of a spec, so that a spec somewhat too large is told its limit by its field."""
+_TRAINERS_METHODS: Final = "/gradloom.attempt."
 
 
 class RpcObserver(Protocol):
@@ -37,14 +43,22 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Wraps the handler of one RPC; unknown methods, and reflection, which takes a stream of requests, pass."""
+        """Wraps the handler of one RPC; reflection, which takes a stream of requests, passes."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:
+        if handler is None:
+            return grpc.stream_stream_rpc_method_handler(partial(_refuse_method, str(handler_call_details.method)))
+        if handler.request_streaming:
             return handler
         rpc = _Rpc(handler, str(handler_call_details.method), self._observer)
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(rpc.stream, None, handler.response_serializer)
         return grpc.unary_unary_rpc_method_handler(rpc.single, None, handler.response_serializer)
+
+
+async def _refuse_method(path: str, _requests: Any, context: Any) -> None:
+    """Answers a method that is not there; it is not counted, for callers could make up names without end."""
+    code, message, status = status_of(UnknownMethodError(f"there is no method {path[:200]} here"))
+    await context.abort(code, message, ((DETAILS_KEY, status.SerializeToString()),))
 
 
 class _Rpc:
@@ -84,6 +98,9 @@ class _Rpc:
             self._count()
 
     def _decoded(self, raw: bytes) -> Any:
+        if len(raw) > PUBLIC_REQUEST_BYTES and not self._path.startswith(_TRAINERS_METHODS):
+            told = f"must be at most {PUBLIC_REQUEST_BYTES:,} bytes; got {len(raw):,}"
+            raise InvalidRequestError([FieldFault("request", told)])
         try:
             return self._handler.request_deserializer(raw)
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -29,10 +29,11 @@ PUBLIC_SERVICE: Final = service_pb2.DESCRIPTOR.services_by_name["TrainingService
 HEALTH_SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 REFLECTION_SERVICE: Final = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name
 
-PUBLIC_REQUEST_BYTES: Final = 4 << 20
-"""Over the 1 MiB of a spec, so that a spec somewhat too large is told its limit by its field."""
-TRAINER_REQUEST_BYTES: Final = 64 << 20
+RECEIVED_BYTES: Final = 64 << 20
+"""What trainers may send. It is more than a public request may have, so that one that is too large is told so with its
+details, which gRPC itself, which ends what is larger than this, would not tell."""
 OPTIONS: Final = (
+    ("grpc.max_receive_message_length", RECEIVED_BYTES),
     # A second server on the same port is an error, not a rival.
     ("grpc.so_reuseport", 0),
     # Dead peers are found within about 80 s, so that no stream outlives its reader for long.
@@ -54,7 +55,7 @@ def public_listener(
     address: str, interceptor: ErrorInterceptor, training: TrainingServicer, health: HealthServicer
 ) -> tuple[grpc.aio.Server, str]:
     """The public service with health and reflection; not started. Returns also the address with its real port."""
-    server = _server(interceptor, PUBLIC_REQUEST_BYTES)
+    server = _server(interceptor)
     service_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     services = (PUBLIC_SERVICE, HEALTH_SERVICE, REFLECTION_SERVICE)
@@ -66,7 +67,7 @@ def trainer_listener(
     address: str, interceptor: ErrorInterceptor, attempts: AttemptServicer
 ) -> tuple[grpc.aio.Server, str]:
     """The trainers' service and nothing else; a socket is opened to its owner alone."""
-    server = _server(interceptor, TRAINER_REQUEST_BYTES)
+    server = _server(interceptor)
     attempt_pb2_grpc.add_AttemptServiceServicer_to_server(attempts, server)  # type: ignore[no-untyped-call]
     if not address.startswith("unix:"):
         return server, _bound(server, address, "--trainer-listen")
@@ -91,7 +92,7 @@ def remove_socket_directory(address: str) -> None:
 
 def health_listener(address: str, interceptor: ErrorInterceptor, health: HealthServicer) -> tuple[grpc.aio.Server, str]:
     """Health and nothing else, for probes."""
-    server = _server(interceptor, PUBLIC_REQUEST_BYTES)
+    server = _server(interceptor)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     return server, _bound(server, address, "--health-listen")
 
@@ -116,9 +117,8 @@ class MetricsListener:
         self._thread.join()
 
 
-def _server(interceptor: ErrorInterceptor, most_bytes: int) -> grpc.aio.Server:
-    options = (*OPTIONS, ("grpc.max_receive_message_length", most_bytes))
-    return grpc.aio.server(interceptors=(interceptor,), options=options)
+def _server(interceptor: ErrorInterceptor) -> grpc.aio.Server:
+    return grpc.aio.server(interceptors=(interceptor,), options=OPTIONS)
 
 
 def _bound(server: grpc.aio.Server, address: str, flag: str) -> str:

@@ -49,6 +49,7 @@ class _Follower:
         self._offload = offload
         self._uid = uid
         self._watcher = watcher
+        self._name = request.name
         self._follow = request.follow
         self._only = request.attempt if request.HasField("attempt") else None
         self._number, self._offset, self._resumed = self._only or 1, 0, False
@@ -65,7 +66,7 @@ class _Follower:
             terminal, attempt = await self._look()
             if attempt is None:
                 if self._only is not None and (terminal or not self._follow):
-                    raise NotFoundError(f"the job has no attempt {self._only}")
+                    raise NotFoundError(f"the job has no attempt {self._only}", f"{self._name}/attempts/{self._only}")
                 if terminal or not self._follow:
                     return
                 await self._watcher.wait(LOOK_SECONDS * LOOKS_PER_READ)

@@ -206,7 +206,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
             self._store.get_job(name, service_pb2.JobView.BASIC)
         except NotFoundError:
             return
-        raise AlreadyExistsError(f"{name} exists already")
+        raise AlreadyExistsError(f"{name} exists already", str(name))
 
     def _cancelled(self, request: service_pb2.CancelJobRequest) -> job_pb2.Job:
         name, now = job_name(request.name), self._clock()

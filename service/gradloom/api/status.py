@@ -21,6 +21,9 @@ MOST_MESSAGE_CHARACTERS: Final = 600
 DESCRIPTION_CHARACTERS: Final = (500, 160, 80)
 """Descriptions are shortened step by step, so that more faults find room."""
 
+RESOURCE_TYPES: Final = {"jobs": "Job", "attempts": "Attempt", "artifacts": "Artifact", "checkpoints": "Checkpoint"}
+"""By the collection, the last part but one of a resource's name."""
+
 STATUS_CODES: Final[Mapping[type[errors.GradloomError], grpc.StatusCode]] = {
     errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
@@ -32,6 +35,7 @@ STATUS_CODES: Final[Mapping[type[errors.GradloomError], grpc.StatusCode]] = {
     errors.LimitExceededError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.CursorExpiredError: grpc.StatusCode.OUT_OF_RANGE,
     errors.DataLossError: grpc.StatusCode.DATA_LOSS,
+    errors.UnknownMethodError: grpc.StatusCode.UNIMPLEMENTED,
     errors.ServerUnavailableError: grpc.StatusCode.UNAVAILABLE,
     errors.ServerFaultError: grpc.StatusCode.INTERNAL,
 }
@@ -61,6 +65,16 @@ def _details(error: errors.GradloomError) -> list[Any]:
     match error:
         case errors.InvalidRequestError():
             return _fault_details(error)
+        case errors.NotFoundError() | errors.AlreadyExistsError() | errors.DataLossError() if error.resource:
+            resource = error_details_pb2.ResourceInfo(
+                resource_type=_resource_type(error.resource),
+                resource_name=_clean(error.resource),
+                description=_clean(str(error)),
+            )
+            return [_error_info(error.reason), resource]
+        case errors.CursorExpiredError():
+            field = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=_clean(str(error)))
+            return [_error_info(error.reason), error_details_pb2.BadRequest(field_violations=[field])]
         case errors.WrongStateError() | errors.EtagMismatchError():
             violation = error_details_pb2.PreconditionFailure.Violation(
                 type="STATE" if isinstance(error, errors.WrongStateError) else "ETAG",
@@ -80,6 +94,12 @@ def _details(error: errors.GradloomError) -> list[Any]:
         case errors.ServerUnavailableError():
             return [_error_info(error.reason), _retry_info(1.0)]
     return [_error_info(error.reason)]
+
+
+def _resource_type(name: str) -> str:
+    """`gradloom.dev/Job` for `projects/default/jobs/a`, and so on; what has no resource name is a service."""
+    collection = name.split("/")[-2:-1]
+    return f"{DOMAIN}/{RESOURCE_TYPES[collection[0]]}" if collection and collection[0] in RESOURCE_TYPES else "service"
 
 
 def _fault_details(error: errors.InvalidRequestError) -> list[Any]:

@@ -20,6 +20,7 @@ from gradloom.errors import (
     PermissionDeniedError,
     ServerFaultError,
     ServerUnavailableError,
+    UnknownMethodError,
     WrongStateError,
 )
 
@@ -36,6 +37,7 @@ _CLASS_OF_CODE: Final[dict[grpc.StatusCode, type[GradloomError]]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: LimitExceededError,
     grpc.StatusCode.OUT_OF_RANGE: CursorExpiredError,
     grpc.StatusCode.DATA_LOSS: DataLossError,
+    grpc.StatusCode.UNIMPLEMENTED: UnknownMethodError,
     grpc.StatusCode.UNAVAILABLE: ServerUnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: ServerUnavailableError,
 }
@@ -55,10 +57,14 @@ def domain_error(error: grpc.RpcError, server: str) -> GradloomError:
         return LimitExceededError(text, _subject(details), _retry_after_seconds(details))
     if kind is ServerUnavailableError:
         return ServerUnavailableError(_unavailable_text(code, text, server), answered=bool(details))
-    if code is grpc.StatusCode.UNIMPLEMENTED:
-        return ServerFaultError(f"{server} does not know this call; is it older than this client?")
+    if kind is UnknownMethodError:
+        return UnknownMethodError(f"{server} does not know this call; is it older than this client? ({text})")
     if kind is ServerFaultError:
         return ServerFaultError(f"{server} answered {code.name}: {text or 'no explanation'}")
+    if kind is NotFoundError or kind is AlreadyExistsError or kind is DataLossError:
+        return kind(text, _resource(details))
+    if kind is CursorExpiredError:
+        return CursorExpiredError(text, next((fault.field for fault in _faults(details)), "cursor"))
     return kind(text)
 
 
@@ -83,6 +89,7 @@ _KNOWN_DETAILS: Final[tuple[Any, ...]] = (
     error_details_pb2.BadRequest,
     error_details_pb2.PreconditionFailure,
     error_details_pb2.QuotaFailure,
+    error_details_pb2.ResourceInfo,
     error_details_pb2.RetryInfo,
 )
 
@@ -117,6 +124,11 @@ def _subject(details: list[Message]) -> str:
             for violation in detail.violations:
                 return str(violation.subject)
     return ""
+
+
+def _resource(details: list[Message]) -> str:
+    named = (detail.resource_name for detail in details if isinstance(detail, error_details_pb2.ResourceInfo))
+    return next(named, "")
 
 
 def _retry_after_seconds(details: list[Message]) -> float:

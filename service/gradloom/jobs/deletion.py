@@ -12,12 +12,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from gradloom.errors import NotFoundError, WrongStateError
+from gradloom.errors import WrongStateError
 from gradloom.job import TERMINAL_STATES, JobName, state_name
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.job_writes import cancel
-from gradloom.jobs.queries import JOB_HAS_ENDED, NEEDED_CHECKPOINTS, named, whole_job
+from gradloom.jobs.queries import JOB_HAS_ENDED, NEEDED_CHECKPOINTS, named, no_job, whole_job
 from gradloom.jobs.records import DeletedJob, DeleteOutcome
 from gradloom.jobs.requests import once, refuse_stale
 from gradloom.jobs.schema import (
@@ -122,7 +122,7 @@ def _delete(
     if uid is None:
         if allow_missing:
             return job_pb2.Job()
-        raise NotFoundError(f"there is no job {name}")
+        raise no_job(name)
     job = whole_job(connection, uid)
     refuse_stale(job, etag)
     if job.state not in TERMINAL_STATES and not force:

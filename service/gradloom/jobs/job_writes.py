@@ -58,7 +58,7 @@ class JobWrites:
                 act = partial(_create, connection, name, job, now, retried)
                 created = once(connection, request_id, method, request_digest, now, act)
         except exc.IntegrityError as error:
-            raise AlreadyExistsError(f"there is a job {name} already") from error
+            raise AlreadyExistsError(f"there is a job {name} already", str(name)) from error
         self.hub.publish(created.uid)
         return created
 

@@ -64,7 +64,10 @@ class LimitWrites:
     def fail_waiting(self, uid: str, reason: int, message: str, now: datetime) -> JobName | None:
         """QUEUED becomes FAILED; returns the job's name, None when it no longer waits: then nothing changed."""
         with self._database.write() as connection:
-            row = connection.execute(sa.select(jobs.c.project, jobs.c.job_id).where(jobs.c.uid == uid)).one()
+            row = connection.execute(sa.select(jobs.c.project, jobs.c.job_id).where(jobs.c.uid == uid)).one_or_none()
+            if row is None:
+                # Cancelled, deleted and forgotten since it was looked at.
+                return None
             name = JobName(row.project, row.job_id)
             error = job_pb2.JobError(message=message, hint=hint(reason, name, attempt=0))
             moved = move_job(

@@ -32,7 +32,7 @@ def sweep_orphans(root: Path, known: Callable[[Collection[str]], set[str]]) -> N
         return
     if kept:
         names = ", ".join(path.name for path in kept[:_SHOWN])
-        logger.warning("%s holds %d directories of no job that this database knows: %s", root, len(kept), names)
+        logger.warning("%s: %d belong to no job that this database knows, but hold work: %s", root, len(kept), names)
 
 
 def _removed(directory: Path) -> bool:

@@ -108,8 +108,18 @@ def uid_of(connection: sa.Connection, name: JobName) -> str:
     """The job's uid. Raises NotFoundError."""
     uid: str | None = connection.scalar(sa.select(jobs.c.uid).where(named(name)))
     if uid is None:
-        raise NotFoundError(f"there is no job {name}")
+        raise no_job(name)
     return uid
+
+
+def no_job(name: JobName) -> NotFoundError:
+    """The error that says so."""
+    return NotFoundError(f"there is no job {name}", str(name))
+
+
+def no_job_of(uid: str) -> NotFoundError:
+    """The error that says so."""
+    return NotFoundError(f"there is no job of uid {uid}", f"projects/-/jobs/{uid}")
 
 
 def attempt_is(uid: str, number: int) -> sa.ColumnElement[bool]:

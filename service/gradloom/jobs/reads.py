@@ -14,7 +14,7 @@ from gradloom.jobs.database import Database
 from gradloom.jobs.filters import job_condition
 from gradloom.jobs.messages import artifact_message, attempt_message, attempt_row, checkpoint_message, event_message
 from gradloom.jobs.orders import JobOrder
-from gradloom.jobs.queries import ATTEMPTS, BASIC, FULL, job_in_view, named, uid_of, with_view
+from gradloom.jobs.queries import ATTEMPTS, BASIC, FULL, job_in_view, named, no_job, no_job_of, uid_of, with_view
 from gradloom.jobs.records import AttemptRow, JobSnapshot, QueuedJob, StoredArtifact
 from gradloom.jobs.schema import IS_READY, artifacts, attempts, checkpoints, events, jobs, specs
 from gradloom.v1 import job_pb2, spec_pb2
@@ -33,18 +33,22 @@ class Reads:
 
     def snapshot(self, name: JobName, view: int = BASIC) -> JobSnapshot:
         """The job and the number of its newest event, read together. Raises NotFoundError."""
-        return self._snapshot(named(name), view, str(name))
+        snapshot = self._snapshot(named(name), view)
+        if snapshot is None:
+            raise no_job(name)
+        return snapshot
 
     def snapshot_by_uid(self, uid: str, view: int = BASIC) -> JobSnapshot:
         """The same by uid. Raises NotFoundError."""
-        return self._snapshot((jobs.c.uid == uid) & ~jobs.c.deleted, view, f"of uid {uid}")
+        snapshot = self._snapshot((jobs.c.uid == uid) & ~jobs.c.deleted, view)
+        if snapshot is None:
+            raise no_job_of(uid)
+        return snapshot
 
-    def _snapshot(self, which: sa.ColumnElement[bool], view: int, shown: str) -> JobSnapshot:
+    def _snapshot(self, which: sa.ColumnElement[bool], view: int) -> JobSnapshot | None:
         with self._database.read() as connection:
             row = connection.execute(with_view(view).where(which)).one_or_none()
-        if row is None:
-            raise NotFoundError(f"there is no job {shown}")
-        return JobSnapshot(row.uid, job_in_view(row, view), row.event_number)
+        return None if row is None else JobSnapshot(row.uid, job_in_view(row, view), row.event_number)
 
     def list_jobs(
         self,
@@ -89,7 +93,7 @@ class Reads:
         with self._database.read() as connection:
             newest = connection.scalar(sa.select(jobs.c.event_number).where(jobs.c.uid == uid, ~jobs.c.deleted))
             if newest is None:
-                raise NotFoundError(f"there is no job of uid {uid}")
+                raise no_job_of(uid)
             if not 0 <= number <= newest:
                 raise CursorExpiredError(f"the job has events 1 to {newest}; the cursor points behind event {number}")
             selection = (
@@ -184,7 +188,8 @@ class Reads:
                 sa.select(artifacts).where(artifacts.c.job_uid == uid, artifacts.c.artifact_id == artifact_id)
             ).one_or_none()
             if row is None:
-                raise NotFoundError(f"there is no artifact {name.artifact(artifact_id)}")
+                missing = name.artifact(artifact_id)
+                raise NotFoundError(f"there is no artifact {missing}", missing)
             attempt = attempt_row(
                 connection.execute(ATTEMPTS.where(attempts.c.job_uid == uid, attempts.c.number == row.attempt)).one()
             )
@@ -195,7 +200,7 @@ class Reads:
         with self._database.read() as connection:
             spec = connection.scalar(sa.select(specs.c.spec).where(specs.c.job_uid == uid))
         if spec is None:
-            raise NotFoundError(f"there is no job of uid {uid}")
+            raise no_job_of(uid)
         return spec_pb2.JobSpec.FromString(spec)
 
     def count_jobs_by_state(self) -> Mapping[int, int]:

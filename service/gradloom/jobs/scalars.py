@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gradloom.errors import CursorExpiredError, FieldFault, NotFoundError
+from gradloom.errors import CursorExpiredError, FieldFault
 from gradloom.job import TERMINAL_STATES
 from gradloom.jobs.database import Database
 from gradloom.jobs.messages import point_message
+from gradloom.jobs.queries import no_job_of
 from gradloom.jobs.records import ScalarsPage
 from gradloom.jobs.schema import jobs, scalars
 from gradloom.v1 import job_pb2
@@ -39,7 +40,7 @@ class Scalars:
         with self._database.read() as connection:
             job = connection.execute(selection.where(jobs.c.uid == uid, ~jobs.c.deleted)).one_or_none()
             if job is None:
-                raise NotFoundError(f"there is no job of uid {uid}")
+                raise no_job_of(uid)
             if number > job.newest:
                 raise CursorExpiredError(f"the job has {job.newest} points so far; the cursor is after point {number}")
             rows = _rows_of_a_page(connection, uid, number)

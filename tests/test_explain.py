@@ -11,8 +11,9 @@ import pytest
 from gradloom.errors import NotFoundError
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.disks import Disks
-from gradloom.jobs.explain import STORY_LINES, Explainer
+from gradloom.jobs.explain import Explainer
 from gradloom.jobs.records import AttemptRow
+from gradloom.jobs.stories import ENDING_LINES
 from gradloom.supervisor.attempt_log import LogWriter
 from gradloom.v1 import job_pb2, service_pb2
 from tests.api_server import api_server, refusal
@@ -488,8 +489,8 @@ async def test_the_log_cursor_is_one_that_streaming_logs_goes_on_from(tmp_path: 
         assert list(ended.log_lines) == [f"line {number}" for number in range(1_990, 2_000)]
         request = service_pb2.StreamLogsRequest(name=str(name), cursor=ended.log_cursor)
         streamed = [line async for message in api.stub.StreamLogs(request) for line in message.lines]
-        assert streamed == [f"line {number}" for number in range(2_000 - STORY_LINES, 2_000)]
-        assert ended.log_offset_bytes == sum(len(f"line {number}\n") for number in range(2_000 - STORY_LINES))
+        assert streamed == [f"line {number}" for number in range(2_000 - ENDING_LINES, 2_000)]
+        assert ended.log_offset_bytes == sum(len(f"line {number}\n") for number in range(2_000 - ENDING_LINES))
 
 
 async def test_odd_names_are_refused_and_unknown_ones_not_found(tmp_path: Path) -> None:

@@ -114,12 +114,11 @@ def test_a_log_is_read_by_offset_over_all_its_files(tmp_path: Path) -> None:
         b"MNO",
         b"",
     ]
-    assert attempt_log.tail(log, 1) == (0, [text.decode()])
+    assert attempt_log.tail(log, 1) == [(0, text.decode())]
     assert attempt_log.extent(log) == (0, 25)
     writer.write(b"\nlast but one\nl\xffst")
-    begin, lines = attempt_log.tail(log, 2)
-    assert lines == ["last but one", "l\ufffdst"]
-    assert attempt_log.read(log, begin, 4) == (26, b"last"), "where these lines begin"
+    assert attempt_log.tail(log, 2) == [(26, "last but one"), (39, "l\ufffdst")]
+    assert attempt_log.read(log, 26, 4) == (26, b"last")
 
 
 def test_a_reader_of_dropped_output_is_told_where_the_log_begins_now(tmp_path: Path) -> None:

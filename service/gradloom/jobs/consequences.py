@@ -2,7 +2,6 @@
 
 from gradloom.job import REASON_RULES, reason_name
 from gradloom.jobs.situation import KnownAttempt, Situation
-from gradloom.jobs.wording import count
 from gradloom.v1 import job_pb2
 
 Job = job_pb2.Job
@@ -43,6 +42,7 @@ def _last(situation: Situation, ended: KnownAttempt) -> str:
     if situation.retry.retry_on and name not in situation.retry.retry_on and ended.message.counted:
         return f"It is not tried again, because spec.retry.retry_on does not name {name}."
     if ended.message.counted:
-        attempts = count(situation.max_attempts, "attempt")
-        return f"It was the last of the {attempts} that may count (retry.max_attempts)."
+        if situation.max_attempts == 1:
+            return "It counts, and only one attempt may (retry.max_attempts)."
+        return f"It was the last of the {situation.max_attempts} attempts that may count (retry.max_attempts)."
     return "So many attempts that do not count ended without a new checkpoint that none follows."

@@ -14,6 +14,7 @@ from gradloom.jobs.hints import FREE_A_DISK, hint, reference
 from gradloom.jobs.messages import duration
 from gradloom.jobs.situation import MOST_ATTEMPTS, KnownAttempt, Situation
 from gradloom.jobs.store import Store
+from gradloom.jobs.stories import STORY_LINES, beginning, last_words
 from gradloom.jobs.waits import Outlook, Wait
 from gradloom.jobs.wording import count, how_far, listed, span
 from gradloom.supervisor import attempt_log
@@ -24,8 +25,6 @@ Job = job_pb2.Job
 Progress = job_pb2.Progress
 Response = service_pb2.ExplainJobResponse
 
-STORY_LINES: Final = 50
-"""A log's end of the story begins with the first of so many last lines."""
 SHOWN_LINES: Final = 10
 STORY_BYTES: Final = 64 * 1024
 SILENCE_SECONDS: Final = 10.0
@@ -168,15 +167,16 @@ def _ended(situation: Situation, known: KnownAttempt) -> Response.EndedAttempt:
         consequence=consequence(situation, known),
     )
     try:
-        begin, lines = attempt_log.tail(AttemptDirectory(known.directory).log, STORY_LINES, STORY_BYTES)
+        lines = attempt_log.tail(AttemptDirectory(known.directory).log, STORY_LINES, STORY_BYTES)
     except OSError as error:
         logger.warning("The log below %s cannot be read: %s", known.directory, error)
         lines = []
     if lines:
-        ended.log_cursor = log_cursor.write(situation.uid, attempt.number, begin)
-        ended.log_offset_bytes = begin
-        if not ended.log_lines:
-            ended.log_lines.extend(lines[-SHOWN_LINES:])
+        ended.log_offset_bytes = beginning(lines)
+        ended.log_cursor = log_cursor.write(situation.uid, attempt.number, ended.log_offset_bytes)
+    # The traceback of an exception says more than the log's own end, and that more than nothing.
+    if lines and not attempt.error.exception_type and attempt.reason != Job.COMPLETED:
+        ended.log_lines[:] = last_words(lines, SHOWN_LINES)
     return ended
 
 

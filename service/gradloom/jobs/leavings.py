@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradloom.jobs.manifest import CHECKPOINT_DIRECTORY
+from gradloom.jobs.stories import STORY_LINES, last_words
 from gradloom.supervisor import attempt_log
 from gradloom.supervisor.attempt_directory import AttemptDirectory
 from gradloom.v1 import job_pb2
@@ -36,7 +37,7 @@ def read_log(directory: Path) -> AttemptLog:
     log = AttemptDirectory(directory).log
     try:
         begin, end = attempt_log.extent(log)
-        _, lines = attempt_log.tail(log, LOG_LINES)
+        lines = last_words(attempt_log.tail(log, STORY_LINES), LOG_LINES)
         return AttemptLog(lines, tuple(_described(attempt_log.segments(log), directory)), end, begin)
     except OSError as error:
         logger.warning("The log below %s cannot be read: %s", directory, error)

@@ -81,8 +81,16 @@ def extent(log: Path) -> Extent:
     return Extent(found[0].offset, found[-1].offset + found[-1].size) if found else Extent(0, 0)
 
 
-def tail(log: Path, lines: int, limit: int = 256 * 1024) -> tuple[int, list[str]]:
-    """Reads the last lines of a log, from at most its last `limit` bytes; returns where they begin, too."""
+class Line(NamedTuple):
+    """One line of a log, without its end."""
+
+    offset: int
+    """Of its first byte, in the whole log."""
+    text: str
+
+
+def tail(log: Path, lines: int, limit: int = 256 * 1024) -> list[Line]:
+    """Reads the last lines of a log, from at most its last `limit` bytes."""
     begin, end = extent(log)
     offset = max(begin, end - limit)
     text = b""
@@ -93,8 +101,11 @@ def tail(log: Path, lines: int, limit: int = 256 * 1024) -> tuple[int, list[str]
         # What was dropped meanwhile is a gap, after which the text begins anew.
         text = part if start > offset else text + part
         offset = start + len(part)
-    wanted = text.splitlines(keepends=True)[-lines:]
-    return offset - sum(map(len, wanted)), [line.rstrip(b"\r\n").decode(errors="replace") for line in wanted]
+    found: list[Line] = []
+    for line in reversed(text.splitlines(keepends=True)[-lines:]):
+        offset -= len(line)
+        found.append(Line(offset, line.rstrip(b"\r\n").decode(errors="replace")))
+    return found[::-1]
 
 
 def _numbers(log: Path) -> list[int]:

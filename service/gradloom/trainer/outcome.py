@@ -36,7 +36,8 @@ def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAtte
     raised = user_code.raised_by(told)
     text = without_colors(str(told))[:MOST_MESSAGE_CHARACTERS]
     lines = without_colors("".join(traceback.format_exception(told))).splitlines()
-    explained = reason in SAYS_IT_ALL
+    # The faults of a spec, too, say it all.
+    explained = reason in SAYS_IT_ALL or (told is error and faults)
     name = f"{type(told).__module__}.{type(told).__qualname__}".removeprefix("builtins.")
     return attempt_pb2.FinishAttemptRequest(
         reason=reason,
@@ -110,4 +111,5 @@ def _sentence(name: str, text: str, faults: Sequence[FieldFault], raised: user_c
     if raised:
         return str(raised)
     line = telling_line(text)
-    return f"{name}: {line}" if line else name
+    # What this project raises on purpose is a sentence by itself.
+    return line if line and name.startswith("gradloom.") else f"{name}: {line}" if line else name

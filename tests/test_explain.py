@@ -132,10 +132,11 @@ def test_a_job_is_told_who_holds_its_device_and_how_far_that_is(place: Place) ->
         "digits waits for 1 CPU slot, first in the queue: the only CPU slot is taken by first "
         "(epoch 2 of 10, step 1,200 of 12,000)."
     )
-    assert told.hint == (
-        "`gradloom update digits --priority N` with an N above the others' moves it up; `gradloom cancel` or "
-        "`gradloom pause` of a job that holds the devices frees them."
-    )
+    frees = "`gradloom cancel` or `gradloom pause` of a job that holds the devices frees them."
+    assert told.hint == frees
+    place.create("behind")
+    moves_up = "`gradloom update behind --priority N` with an N above the others' moves it up; "
+    assert place.explain("behind").hint == moves_up + frees
     (holder,) = told.waiting.holders
     assert (holder.name, holder.devices, holder.state) == ("projects/default/jobs/first", "CPU:0", Job.RUNNING)
     assert holder.progress == "epoch 2 of 10, step 1,200 of 12,000"

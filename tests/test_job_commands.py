@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gradloom.client.cli import cli
+from gradloom.documents import job_to_dict
 from gradloom.job import JobName
 from gradloom.v1 import job_pb2, service_pb2
-from tests.api_server import Api, api_server
+from tests.api_server import Api, api_server, digits_job
 
 NAME = "projects/default/jobs/digits"
 
@@ -118,6 +119,26 @@ async def test_explain_tells_of_the_jobs_before_one_in_the_queue(api: Api) -> No
     ahead, holders = shown.split("ahead in the queue:")[1].split("holding the devices:")
     assert "before" in ahead
     assert "running" in holders
+
+
+async def test_a_retry_is_a_new_job_with_the_changes(api: Api) -> None:
+    await done(api, "submit", "-", "--job-id", "digits", given=json.dumps(job_to_dict(digits_job())))
+    api.end(api.claim(JobName("default", "digits")), job_pb2.Job.TRAINER_RAISED, job_pb2.Job.FAILED)
+    rate = "spec.variable_groups[0].optimizer.config.learning_rate=1e-4"
+    created = await done(
+        api, "retry", "digits", "-", "--set", rate, "--job-id", "again", given="spec: {training: {epochs: 4}}"
+    )
+    assert created == "projects/default/jobs/again\n"
+    old, new = await job(api), await job(api, "projects/default/jobs/again")
+    assert (new.retry_of, new.state, old.state) == (NAME, job_pb2.Job.QUEUED, job_pb2.Job.FAILED)
+    expected = job_pb2.Job(spec=old.spec)
+    expected.spec.training.epochs = 4
+    expected.spec.variable_groups[0].optimizer.config["learning_rate"] = 1e-4
+    assert new.spec == expected.spec
+    assert "retry of  digits" in await done(api, "get", "again")
+    refused = await gradloom(api, "retry", "again")
+    assert (refused.exit_code, "QUEUED" in refused.stderr) == (4, True)
+    assert (await gradloom(api, "retry", "digits", "--from", "newest")).exit_code == 4
 
 
 async def test_submit_takes_a_priority_over_the_file_s(api: Api) -> None:

@@ -88,10 +88,10 @@ class Wait:
         if self._full_disk:
             return FREE_A_DISK
         if not self._fits():
-            return (
-                f"`gradloom update {name} --priority N` with an N above the others' moves it up; `gradloom cancel` or "
-                "`gradloom pause` of a job that holds the devices frees them."
-            )
+            frees = "`gradloom cancel` or `gradloom pause` of a job that holds the devices frees them."
+            if self._situation.position == 1:
+                return frees
+            return f"`gradloom update {name} --priority N` with an N above the others' moves it up; {frees}"
         return ""
 
     def _missing(self) -> str:

@@ -189,6 +189,29 @@ def test_sigterm_drains_and_the_job_goes_on_from_where_it_was_after_the_next_sta
         assert second.reason == job_pb2.Job.COMPLETED
 
 
+def test_a_job_that_is_paused_and_later_makes_room_for_another_ends_as_if_nothing_had_happened(new_server, undisturbed):
+    server = new_server()
+    with server.client() as client:
+        document = random_job(every_seconds=3600)
+        document["spec"]["scheduling"] = {"preemptible": True}
+        job = start_training(server, client, document)
+        wait_until(lambda: client.get(job.name).progress.global_step, 30, "the first steps")
+        client.pause(job.name)
+        wait_until(lambda: client.get(job.name).state == job_pb2.Job.PAUSED, 30, "its devices are given back")
+        paused_at = client.get(job.name).progress.checkpoint_step
+        assert not is_running(server.trainer_pid(job.uid, 1))
+        client.resume(job.name)
+        wait_until(lambda: client.get(job.name).progress.global_step > paused_at, 60, "it trains on")
+        urgent = client.submit(digits_job(epochs=1) | {"priority": 1})
+        wait_until(lambda: client.get(job.name).state == job_pb2.Job.QUEUED, 30, "it makes room")
+        saved = client.get(job.name).progress.checkpoint_step
+        assert saved > paused_at, "saved because it made room"
+        assert client.wait(urgent.name, timeout=120).state == job_pb2.Job.SUCCEEDED
+        assert_undisturbed(server, client, job, undisturbed, [paused_at, saved])
+        ends = [(attempt.reason, attempt.counted) for attempt in client.attempts(job.name)]
+        assert ends[:2] == [(job_pb2.Job.PAUSED_BY_USER, False), (job_pb2.Job.PREEMPTED, False)]
+
+
 def test_a_second_server_on_the_same_data_directory_is_refused_and_told_who_holds_it(new_server):
     server = new_server()
     second = subprocess.run(

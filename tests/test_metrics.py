@@ -71,7 +71,7 @@ def lived(instruments: Instruments) -> None:
     instruments.checkpoint_recorded(NAME, saved(0.2, 1000))
     instruments.rpc_handled("gradloom.v1.TrainingService", "GetJob", "OK", 0.001)
     instruments.observe_server(lambda: {job_pb2.Job.QUEUED: 4}, lambda: {"free": 1, "claimed": 0})
-    instruments.attempt_ended(job_pb2.Job.COMPLETED)
+    instruments.attempt_ended(NAME, job_pb2.Job.COMPLETED)
 
 
 def families(instruments: Instruments) -> dict[str, object]:
@@ -167,6 +167,16 @@ def test_a_heartbeat_ages_until_the_counter_moves(instruments: Instruments, cloc
     instruments.attempt_reported(NAME, 1, report(1, steps=0))
     assert value("gradloom_trainer_heartbeat_age_seconds", LABELS) == 7
     instruments.attempt_reported(NAME, 1, report(2))
+    assert value("gradloom_trainer_heartbeat_age_seconds", LABELS) == 0
+
+
+def test_no_heartbeat_is_expected_between_attempts(instruments: Instruments, clock: Clock) -> None:
+    value = instruments.registry.get_sample_value
+    instruments.attempt_reported(NAME, 1, report(1))
+    instruments.attempt_ended(NAME, job_pb2.Job.PAUSED_BY_USER)
+    clock.now += 3600
+    assert value("gradloom_trainer_heartbeat_age_seconds", LABELS) is None
+    instruments.attempt_reported(NAME, 2, report(1))
     assert value("gradloom_trainer_heartbeat_age_seconds", LABELS) == 0
 
 

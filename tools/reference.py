@@ -191,7 +191,7 @@ def used_instruments() -> Instruments:
     progress.first_step_duration.FromSeconds(1)
     report = attempt_pb2.ReportRequest(beat=1, steps=1, examples=32, mean_step_seconds=0.1, progress=progress)
     instruments.attempt_reported(name, 1, report)
-    instruments.attempt_ended(job_pb2.Job.COMPLETED)
+    instruments.attempt_ended(JobName("default", "ended"), job_pb2.Job.COMPLETED)
     instruments.rpc_handled("gradloom.v1.TrainingService", "GetJob", "OK", 0.1)
     finished = JobName("default", "another")
     instruments.job_finished(finished, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)

@@ -13,6 +13,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.pool import QueuePool
 
 from gradloom.errors import LimitExceededError, ServerUnavailableError
@@ -83,6 +84,8 @@ class Database:
             connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         )
 
+        engine.dialect.statement_compiler = _HintedCompiler
+
         @sa.event.listens_for(engine, "connect")
         def configure(connection: sqlite3.Connection, _record: object) -> None:
             connection.isolation_level = None  # Transactions begin below, not where the driver guesses.
@@ -103,6 +106,13 @@ class Database:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         return engine
+
+
+class _HintedCompiler(SQLiteCompiler):
+    """Writes hints, such as INDEXED BY, behind their tables; SQLAlchemy's own compiler leaves them out."""
+
+    def get_from_hint_text(self, table: sa.FromClause, text: str | None) -> str | None:
+        return text
 
 
 def _checked(text: str) -> sa.URL:

@@ -111,8 +111,9 @@ class Instruments:
         """Takes what a checkpoint cost; it is the job's newest."""
         self.jobs.checkpoint(name, request.save_seconds, request.checkpoint.size_bytes)
 
-    def attempt_ended(self, reason: int) -> None:
-        """Counts an ended attempt."""
+    def attempt_ended(self, name: JobName, reason: int) -> None:
+        """Counts an ended attempt; no heartbeat is expected of the job until another one reports."""
+        self.jobs.rest(name)
         self._attempts.labels(reason_name(reason)).inc()
 
     def job_finished(self, name: JobName, state: int, reason: int) -> None:
@@ -179,7 +180,8 @@ class WeightedHistogram(Collector):
 class _JobValues:
     """What is exported of one job."""
 
-    beaten_at: float
+    beaten_at: float | None
+    """None while no attempt lives."""
     attempt: int = 0
     beat: int = 0
     examples: int = 0
@@ -231,6 +233,13 @@ class JobSeries(Collector):
             # Of a job that had ended, this is its id's next user.
             values = self._jobs[name] = _JobValues(beaten_at=self._clock())
         return values
+
+    def rest(self, name: JobName) -> None:
+        """No attempt of the job lives: it waits, is paused or ends."""
+        with self._lock:
+            values = self._jobs.get(name)
+            if values is not None:
+                values.beaten_at = None
 
     def end(self, name: JobName) -> None:
         """The job is terminal: its series live for the grace from now on."""
@@ -304,7 +313,7 @@ class _JobFamilies:
         if values.checkpoint_bytes is not None:
             values.save_seconds.add_to(self.save_seconds, labels)
             self.checkpoint_bytes.add_metric(labels, values.checkpoint_bytes)
-        if values.ended_at is None:
+        if values.ended_at is None and values.beaten_at is not None:
             self.heartbeat_age.add_metric(labels, now - values.beaten_at)
 
     def all(self) -> tuple[Metric, ...]:

@@ -11,6 +11,7 @@ from gradloom.job import JobName
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.hints import hint
+from gradloom.jobs.queries import by_index
 from gradloom.jobs.schema import AWAITS_FIRST_ATTEMPT, BACKS_OFF, jobs
 from gradloom.jobs.transitions import move_job
 from gradloom.v1 import job_pb2
@@ -32,16 +33,16 @@ class LimitWrites:
 
     def backoffs(self) -> dict[str, float]:
         """The seconds that each waiting job still has to wait before its next attempt, by uid."""
-        return self._seconds(Limit.BACKOFF, BACKS_OFF)
+        return self._seconds(Limit.BACKOFF, BACKS_OFF, "jobs_that_back_off")
 
     def queue_seconds_left(self) -> dict[str, float]:
         """The seconds that each job with a limit may still wait for its first attempt, by uid."""
-        return self._seconds(Limit.QUEUE, AWAITS_FIRST_ATTEMPT)
+        return self._seconds(Limit.QUEUE, AWAITS_FIRST_ATTEMPT, "jobs_with_a_queue_limit")
 
-    def _seconds(self, limit: Limit, applies: str) -> dict[str, float]:
-        column = jobs.c[limit.value]
+    def _seconds(self, limit: Limit, applies: str, index: str) -> dict[str, float]:
+        selection = by_index(sa.select(jobs.c.uid, jobs.c[limit.value]).where(sa.text(applies)), index)
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(jobs.c.uid, column).where(sa.text(applies)))
+            rows = connection.execute(selection)
             return {uid: seconds for uid, seconds in rows}
 
     def count_down(self, limit: Limit, left: Mapping[str, float]) -> None:

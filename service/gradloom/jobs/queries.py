@@ -99,6 +99,11 @@ def whole_job(connection: sa.Connection, uid: str) -> job_pb2.Job:
     return job_in_view(connection.execute(JOBS_WITH_SPECS.where(jobs.c.uid == uid)).one(), FULL)
 
 
+def by_index(selection: sa.Select[Any], index: str) -> sa.Select[Any]:
+    """Has jobs read by an index that holds few of them, where SQLite would rather search every job of a state."""
+    return selection.with_hint(jobs, f"INDEXED BY {index}", "sqlite")
+
+
 def named(name: JobName) -> sa.ColumnElement[bool]:
     """Selects the job of that name; a tombstone has none."""
     return (jobs.c.project == name.project) & (jobs.c.job_id == name.job_id) & ~jobs.c.deleted

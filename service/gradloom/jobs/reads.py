@@ -14,7 +14,18 @@ from gradloom.jobs.database import Database
 from gradloom.jobs.filters import job_condition
 from gradloom.jobs.messages import artifact_message, attempt_message, attempt_row, checkpoint_message, event_message
 from gradloom.jobs.orders import JobOrder
-from gradloom.jobs.queries import ATTEMPTS, BASIC, FULL, job_in_view, named, no_job, no_job_of, uid_of, with_view
+from gradloom.jobs.queries import (
+    ATTEMPTS,
+    BASIC,
+    FULL,
+    by_index,
+    job_in_view,
+    named,
+    no_job,
+    no_job_of,
+    uid_of,
+    with_view,
+)
 from gradloom.jobs.records import AttemptRow, JobSnapshot, QueuedJob, StoredArtifact
 from gradloom.jobs.schema import IS_READY, artifacts, attempts, checkpoints, events, jobs, specs
 from gradloom.v1 import job_pb2, spec_pb2
@@ -220,7 +231,7 @@ class Reads:
         demands = sa.select(jobs.c.gpus, jobs.c.cpu_replicas).where(ready).distinct()
         found: list[QueuedJob] = []
         with self._database.read() as connection:
-            for gpus, cpu_replicas in connection.execute(demands).all():
+            for gpus, cpu_replicas in connection.execute(by_index(demands, "jobs_ready")).all():
                 of_demand = (
                     sa.select(jobs.c.uid, jobs.c.project, jobs.c.job_id, jobs.c.priority, jobs.c.sequence)
                     .where(ready, jobs.c.gpus.is_not_distinct_from(gpus))
@@ -230,7 +241,7 @@ class Reads:
                 )
                 found += [
                     QueuedJob(row.uid, JobName(row.project, row.job_id), gpus, cpu_replicas, row.priority, row.sequence)
-                    for row in connection.execute(of_demand)
+                    for row in connection.execute(by_index(of_demand, "jobs_ready"))
                 ]
         return sorted(found, key=lambda job: (-job.priority, job.sequence))
 

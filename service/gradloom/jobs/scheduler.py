@@ -272,7 +272,7 @@ class Scheduler:
             verdict.outcome.message,
             to,
         )
-        self._instruments.attempt_ended(reason)
+        self._instruments.attempt_ended(name, reason)
         if verdict.next_state in TERMINAL_STATES:
             self._instruments.job_finished(name, verdict.next_state, reason)
         with self._logged(attempt):
@@ -314,8 +314,7 @@ class Scheduler:
     def _preempt(self, preemption: Preemption) -> None:
         holder, waiting = preemption.holder, preemption.waiting
         message = f"made room for {waiting.name}, whose priority is {waiting.priority}, not {holder.priority}"
-        if self._store.mark_stopping(holder.uid, holder.number, job_pb2.Job.PREEMPTED, message):
-            logger.info("Attempt %d of job %s %s", holder.number, holder.uid, message)
+        self._store.mark_stopping(holder.uid, holder.number, job_pb2.Job.PREEMPTED, message)
 
     def _launch(self, uid: str, devices: tuple[str, ...], now: datetime) -> AttemptRow | None:
         """Claims the job and launches its attempt; None when somebody cancelled it first or the launch failed."""

@@ -35,7 +35,7 @@ HEAD: Final = "0003"
 """The newest revision in `migrations/versions`."""
 
 IS_READY: Final = f"state = {job_pb2.Job.QUEUED} AND backoff_seconds IS NULL"
-"""The job may start as soon as it fits. As text, like those below, so that the index of just these jobs is used."""
+"""The job may start as soon as it fits. As text, like those below, for the index of just these jobs."""
 BACKS_OFF: Final = f"state = {job_pb2.Job.QUEUED} AND backoff_seconds IS NOT NULL"
 AWAITS_FIRST_ATTEMPT: Final = f"state = {job_pb2.Job.QUEUED} AND attempt_count = 0 AND queue_seconds_left IS NOT NULL"
 
@@ -140,7 +140,13 @@ jobs = Table(
     sqlite_autoincrement=True,
 )
 # The order of the queue, for each demand. These are indexes of few rows, however many jobs there are.
-Index("jobs_ready", jobs.c.gpus, jobs.c.cpu_replicas, jobs.c.priority.desc(), jobs.c.sequence, **_where(IS_READY))
+Index(
+    "jobs_ready",
+    *(jobs.c.gpus, jobs.c.cpu_replicas, jobs.c.priority.desc(), jobs.c.sequence),
+    # So that which demands there are is read from the index alone.
+    *(jobs.c.state, jobs.c.backoff_seconds),
+    **_where(IS_READY),
+)
 Index("jobs_that_back_off", jobs.c.backoff_seconds, **_where(BACKS_OFF))
 Index("jobs_with_a_queue_limit", jobs.c.queue_seconds_left, **_where(AWAITS_FIRST_ATTEMPT))
 

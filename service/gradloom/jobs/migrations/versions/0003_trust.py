@@ -23,7 +23,11 @@ _INDEXES_OF_JOBS = {
 
 # 1 is QUEUED.
 _INDEXES_OF_WAITING_JOBS = (
-    ("jobs_ready", ("gpus", "cpu_replicas", "priority DESC", "sequence"), "state = 1 AND backoff_seconds IS NULL"),
+    (
+        "jobs_ready",
+        ("gpus", "cpu_replicas", "priority DESC", "sequence", "state", "backoff_seconds"),
+        "state = 1 AND backoff_seconds IS NULL",
+    ),
     ("jobs_that_back_off", ("backoff_seconds",), "state = 1 AND backoff_seconds IS NOT NULL"),
     (
         "jobs_with_a_queue_limit",

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -98,12 +98,16 @@ class Database:
 
         @sa.event.listens_for(engine, "begin")
         def begin(connection: sa.Connection) -> None:
+            # Straight to the driver: through SQLAlchemy each of these costs as much as a query.
+            driver: Any = connection.connection.dbapi_connection
             if read_only:
-                connection.exec_driver_sql("BEGIN")
+                driver.execute("BEGIN")
                 return
             durable = connection.get_execution_options().get("gradloom_durable", True)
-            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if connection.info.get("gradloom_durable") is not durable:
+                driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                connection.info["gradloom_durable"] = durable
+            driver.execute("BEGIN IMMEDIATE")
 
         return engine
 
@@ -159,12 +163,12 @@ def _translated_failures() -> Iterator[None]:
     """What the database cannot do just now becomes an error that callers may see; its text names no file."""
     try:
         yield
-    except exc.OperationalError as error:
-        code = getattr(error.orig, "sqlite_errorname", "")
-        if code == "SQLITE_FULL":
+    except (exc.OperationalError, sqlite3.OperationalError) as error:
+        cause = error.orig if isinstance(error, exc.OperationalError) else error
+        if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL":
             raise LimitExceededError("the server's disk is full; nothing was stored", subject="disk") from error
         raise ServerUnavailableError(
-            f"the server's database cannot be used now ({error.orig}); nothing was stored"
+            f"the server's database cannot be used now ({cause}); nothing was stored"
         ) from error
     except exc.TimeoutError as error:
         raise LimitExceededError("too many reads of the server's database at once", subject="database") from error

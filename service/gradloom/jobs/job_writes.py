@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -17,6 +17,7 @@ from gradloom.jobs.checkpoints import choose_initial_weights
 from gradloom.jobs.database import Database
 from gradloom.jobs.editing import notice_of, put, refuse_another_spec
 from gradloom.jobs.events import Hub
+from gradloom.jobs.messages import job_message
 from gradloom.jobs.queries import uid_of, whole_job
 from gradloom.jobs.records import Retried
 from gradloom.jobs.requests import first_result, once, refuse_stale
@@ -106,10 +107,13 @@ def _create(
     connection: sa.Connection, name: JobName, job: job_pb2.Job, now: datetime, retried: Retried | None
 ) -> job_pb2.Job:
     uid = str(uuid.uuid4())
-    _insert_job(connection, uid, name, job, now)
+    row = _insert_job(connection, uid, name, job, now)
     if retried is not None:
         hold_retried(connection, uid, retried)
-    return whole_job(connection, uid)
+        return whole_job(connection, uid)
+    created = job_message(row)
+    created.spec.CopyFrom(job.spec)
+    return created
 
 
 def _cancel(connection: sa.Connection, name: JobName, now: datetime) -> job_pb2.Job:
@@ -141,12 +145,13 @@ def _update(
     return whole_job(connection, uid)
 
 
-def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2.Job, now: datetime) -> None:
+def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2.Job, now: datetime) -> sa.Row[Any]:
+    """Stores the job with all that belongs to it; returns its row, for `job_message`."""
     resources = job.spec.resources
     retry = job.spec.retry
     scheduling = job.spec.scheduling
-    connection.execute(
-        jobs.insert(),
+    inserted = connection.execute(
+        _INSERT_JOB,
         {
             "uid": uid,
             "project": name.project,
@@ -174,21 +179,29 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
             "update_time": now,
             "queued_time": now,
         },
-    )
-    connection.execute(specs.insert(), {"job_uid": uid, "spec": job.spec.SerializeToString()})
+    ).one()
+    connection.execute(_INSERT_SPEC, {"job_uid": uid, "spec": job.spec.SerializeToString()})
     choose_initial_weights(connection, uid, name.project, job.spec)
     connection.execute(
-        events.insert().values(
-            job_uid=uid,
-            number=1,
-            time=now,
-            kind=job_pb2.Event.CREATED,
-            attempt=0,
-            state=job_pb2.Job.QUEUED,
-            reason=job_pb2.Job.REASON_UNSPECIFIED,
-            message="",
-        )
+        _INSERT_EVENT,
+        {
+            "job_uid": uid,
+            "number": 1,
+            "time": now,
+            "kind": job_pb2.Event.CREATED,
+            "attempt": 0,
+            "state": job_pb2.Job.QUEUED,
+            "reason": job_pb2.Job.REASON_UNSPECIFIED,
+            "message": "",
+        },
     )
+    return inserted
+
+
+# Made once; see `queries`. A new job has neither progress nor a checkpoint.
+_INSERT_JOB = jobs.insert().returning(jobs, sa.null().label("progress"), sa.null().label("checkpoint_step"))
+_INSERT_SPEC = specs.insert()
+_INSERT_EVENT = events.insert()
 
 
 def _seconds(scheduling: spec_pb2.SchedulingSpec, name: str) -> float | None:

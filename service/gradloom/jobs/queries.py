@@ -94,9 +94,19 @@ def job_in_view(row: sa.Row[Any], view: int) -> job_pb2.Job:
     return job
 
 
+def job_by_name(connection: sa.Connection, name: JobName, view: int) -> sa.Row[Any] | None:
+    """The job of that name, for `job_in_view`; None when there is none."""
+    return connection.execute(_JOB_BY_NAME[view], _naming(name)).one_or_none()
+
+
+def job_by_uid(connection: sa.Connection, uid: str, view: int) -> sa.Row[Any] | None:
+    """The same by uid; of a tombstone, too."""
+    return connection.execute(_JOB_BY_UID[view], {"uid": uid}).one_or_none()
+
+
 def whole_job(connection: sa.Connection, uid: str) -> job_pb2.Job:
     """The job with its specs; it is there."""
-    return job_in_view(connection.execute(JOBS_WITH_SPECS.where(jobs.c.uid == uid)).one(), FULL)
+    return job_in_view(connection.execute(_JOB_BY_UID[FULL], {"uid": uid}).one(), FULL)
 
 
 def by_index(selection: sa.Select[Any], index: str) -> sa.Select[Any]:
@@ -111,7 +121,7 @@ def named(name: JobName) -> sa.ColumnElement[bool]:
 
 def uid_of(connection: sa.Connection, name: JobName) -> str:
     """The job's uid. Raises NotFoundError."""
-    uid: str | None = connection.scalar(sa.select(jobs.c.uid).where(named(name)))
+    uid: str | None = connection.scalar(_UID_BY_NAME, _naming(name))
     if uid is None:
         raise no_job(name)
     return uid
@@ -125,6 +135,19 @@ def no_job(name: JobName) -> NotFoundError:
 def no_job_of(uid: str) -> NotFoundError:
     """The error that says so."""
     return NotFoundError(f"there is no job of uid {uid}", f"projects/-/jobs/{uid}")
+
+
+def _naming(name: JobName) -> dict[str, str]:
+    return {"project": name.project, "job_id": name.job_id}
+
+
+# Made once, because to make a statement costs several times as much as to run it.
+_IS_NAMED = (jobs.c.project == sa.bindparam("project")) & (jobs.c.job_id == sa.bindparam("job_id")) & ~jobs.c.deleted
+_JOB_BY_NAME: dict[int, sa.Select[Any]] = {view: with_view(view).where(_IS_NAMED) for view in (BASIC, FULL)}
+_JOB_BY_UID: dict[int, sa.Select[Any]] = {
+    view: with_view(view).where(jobs.c.uid == sa.bindparam("uid")) for view in (BASIC, FULL)
+}
+_UID_BY_NAME = sa.select(jobs.c.uid).where(_IS_NAMED)
 
 
 def attempt_is(uid: str, number: int) -> sa.ColumnElement[bool]:

@@ -19,8 +19,9 @@ from gradloom.jobs.queries import (
     BASIC,
     FULL,
     by_index,
+    job_by_name,
+    job_by_uid,
     job_in_view,
-    named,
     no_job,
     no_job_of,
     uid_of,
@@ -44,22 +45,19 @@ class Reads:
 
     def snapshot(self, name: JobName, view: int = BASIC) -> JobSnapshot:
         """The job and the number of its newest event, read together. Raises NotFoundError."""
-        snapshot = self._snapshot(named(name), view)
-        if snapshot is None:
+        with self._database.read() as connection:
+            row = job_by_name(connection, name, view)
+        if row is None:
             raise no_job(name)
-        return snapshot
+        return JobSnapshot(row.uid, job_in_view(row, view), row.event_number)
 
     def snapshot_by_uid(self, uid: str, view: int = BASIC) -> JobSnapshot:
         """The same by uid. Raises NotFoundError."""
-        snapshot = self._snapshot((jobs.c.uid == uid) & ~jobs.c.deleted, view)
-        if snapshot is None:
-            raise no_job_of(uid)
-        return snapshot
-
-    def _snapshot(self, which: sa.ColumnElement[bool], view: int) -> JobSnapshot | None:
         with self._database.read() as connection:
-            row = connection.execute(with_view(view).where(which)).one_or_none()
-        return None if row is None else JobSnapshot(row.uid, job_in_view(row, view), row.event_number)
+            row = job_by_uid(connection, uid, view)
+        if row is None or row.deleted:
+            raise no_job_of(uid)
+        return JobSnapshot(row.uid, job_in_view(row, view), row.event_number)
 
     def list_jobs(
         self,
@@ -102,18 +100,13 @@ class Reads:
         Raises NotFoundError, and CursorExpiredError for a number that the job never had.
         """
         with self._database.read() as connection:
-            newest = connection.scalar(sa.select(jobs.c.event_number).where(jobs.c.uid == uid, ~jobs.c.deleted))
+            newest = connection.scalar(_NEWEST_EVENT, {"uid": uid})
             if newest is None:
                 raise no_job_of(uid)
             if not 0 <= number <= newest:
                 raise CursorExpiredError(f"the job has events 1 to {newest}; the cursor points behind event {number}")
-            selection = (
-                sa.select(events)
-                .where(events.c.job_uid == uid, events.c.number > number)
-                .order_by(events.c.number)
-                .limit(limit)
-            )
-            return [event_message(row) for row in connection.execute(selection)]
+            found = connection.execute(_EVENTS_AFTER, {"uid": uid, "number": number, "most": limit})
+            return [event_message(row) for row in found]
 
     def list_attempts(
         self, name: JobName, page_size: int = 0, page_token: str = ""
@@ -255,6 +248,15 @@ class Reads:
         """Every attempt of a job, oldest first, ended ones too. Empty for an unknown uid."""
         with self._database.read() as connection:
             return [attempt_row(row) for row in connection.execute(ATTEMPTS.where(attempts.c.job_uid == uid))]
+
+
+_NEWEST_EVENT = sa.select(jobs.c.event_number).where(jobs.c.uid == sa.bindparam("uid"), ~jobs.c.deleted)
+_EVENTS_AFTER = (
+    sa.select(events)
+    .where(events.c.job_uid == sa.bindparam("uid"), events.c.number > sa.bindparam("number"))
+    .order_by(events.c.number)
+    .limit(sa.bindparam("most"))
+)
 
 
 def _page(

@@ -177,6 +177,13 @@ def test_every_reported_reason_leads_to_an_allowed_state(reason: int) -> None:
     assert verdict.next_state in NEXT_STATES[Job.RUNNING]
 
 
+@pytest.mark.parametrize("row", [{}, {"finish": finish(Job.COMPLETED)}])
+def test_a_log_that_could_not_all_be_written_is_told_whatever_the_end(row: dict[str, Any]) -> None:
+    lost = "500 bytes of the log could not be written: No space left on device"
+    told = decide(replace(ROW, **row), exited(exit_code=0, log_loss=lost), AttemptLog(), RetrySpec()).outcome.message
+    assert told.endswith(f"; {lost}")
+
+
 def test_a_failure_shows_the_end_of_the_log_and_a_success_no_error() -> None:
     log = AttemptLog(["Traceback", "ValueError"], size_bytes=3000, dropped_bytes=1000)
     failed = decide(ROW, exited(exit_code=1), log, RetrySpec()).outcome

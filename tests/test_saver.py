@@ -84,3 +84,21 @@ def test_a_due_checkpoint_waits_for_the_one_before_and_the_best_one_is_never_lef
         server.start()
     # The first one was on its way while the server was away; steps 2 to 5 found it there.
     assert [(c.global_step, c.best) for c in reversed(server.checkpoints)] == [(1, False), (5, True)]
+
+
+def test_a_disk_that_refuses_every_other_checkpoint_is_told_of_once(attempt):
+    session, server = attempt
+    training = build(examples(40))
+    with saver(session, training) as saving:
+        training.run_epoch(1)
+        for _ in range(3):
+            # The first try fails, and takes the link away.
+            (session.work / "checkpoint").symlink_to("/dev/full")
+            saving.save_best()
+            saving.wait_until_written()
+    session.reporter.flush()
+    assert [event.message.partition(":")[0] for event in server.events] == [
+        "the checkpoint of step 5 could not be written and is tried again",
+        "a checkpoint could be written again, that of step 5",
+    ]
+    assert server.reports[-1].progress.trouble == ""

@@ -98,7 +98,8 @@ HINTS: Final[Mapping[int, str]] = {
     Job.PAUSED_BY_USER: "`gradloom resume {job}` puts it back into the queue; it goes on where it stopped.",
     Job.TRAINER_SILENT: (
         "`gradloom logs {job} --attempt {attempt}` tells what it did last. Native code that holds Python's lock, a "
-        "stopped process and a machine that swaps are silent alike."
+        "stopped process and a machine that swaps are silent alike; where that is expected, raise the server's "
+        "--report-timeout."
     ),
 }
 

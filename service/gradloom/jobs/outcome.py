@@ -61,6 +61,9 @@ def decide(
     record = observed.record if isinstance(observed, Ended) else None
     reason, message, error = _cause(attempt, observed)
     next_state, message = _follow(attempt, reason, message, retry)
+    if record is not None and record.log_loss:
+        # The log itself says so only where there was room for that.
+        message = f"{message}; {record.log_loss}"
     if reason in (Job.COMPLETED, Job.CANCELLED_BY_USER) or reason in SAVING_REASONS:
         error = None
     else:

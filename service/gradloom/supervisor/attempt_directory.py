@@ -36,7 +36,9 @@ class ExitRecord:
     peak_memory_bytes: int = 0
     """The largest resident memory of any one process of the attempt."""
     error: str | None = None
-    """What went wrong with the supervision itself, such as a log that could not be written."""
+    """What went wrong with the supervision itself."""
+    log_loss: str | None = None
+    """How much of the log could not be written, and why."""
 
 
 @dataclass(frozen=True)

@@ -301,8 +301,7 @@ class Attempt:
         record.oom_killed = record.signal == signal.SIGKILL and not self._killed and oom_kills() > self._oom_kills
         self._log.say(_describe(record))
         if self._log.lost_bytes:
-            lost = f"{self._log.lost_bytes} bytes of the log could not be written: {self._log.last_error}"
-            record.error = f"{record.error}; {lost}" if record.error else lost
+            record.log_loss = f"{self._log.lost_bytes} bytes of the log could not be written: {self._log.last_error}"
         return record
 
 

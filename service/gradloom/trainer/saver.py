@@ -34,6 +34,8 @@ from gradloom.v1 import job_pb2, spec_pb2
 RETRY_SECONDS: Final = 5.0
 GIVE_UP_SECONDS: Final = 600.0
 """After so long without a checkpoint that could be stored, the attempt fails."""
+NOTICE_SECONDS: Final = 60.0
+"""A disk that is nearly full takes one checkpoint and refuses the next: the events tell of it no more often."""
 LOOK_SECONDS: Final = 0.05
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,8 @@ class Saver:
         self._retry_at = 0.0
         self._failing_since: float | None = None
         self._failure: OSError | None = None
+        self._failure_is_told = False
+        self._next_notice = 0.0
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
             for name, work in (("checkpoint writer", self._write_all), ("checkpoint recorder", self._record_all))
@@ -224,8 +228,10 @@ class Saver:
             "checkpoint of step %d: %.3g MiB in %.2f s", snapshot.header.global_step, size, snapshot.save_seconds
         )
         if self._failing_since is not None:
-            step = snapshot.header.global_step
-            self._notice(f"a checkpoint could be written again, that of step {step}", trouble="")
+            self._attempt.reporter.update(trouble="")
+            if self._failure_is_told:
+                self._notice(f"a checkpoint could be written again, that of step {snapshot.header.global_step}")
+                self._failure_is_told = False
         with self._changed:
             self._unrecorded.append(snapshot)
             self._writing, self._pending, self._failing_since = False, None, None
@@ -236,8 +242,11 @@ class Saver:
         logger.warning("the checkpoint of step %d could not be written: %s", step, error)
         if self._failing_since is None:
             self._failing_since = now
-            notice = f"the checkpoint of step {step} could not be written and is tried again: {error}"
-            self._notice(notice, trouble=notice)
+            trouble = f"the checkpoint of step {step} could not be written and is tried again: {error}"
+            self._attempt.reporter.update(trouble=trouble)
+            if now >= self._next_notice:
+                self._notice(trouble)
+                self._failure_is_told, self._next_notice = True, now + NOTICE_SECONDS
         if self._stopping:
             self._attempt.stop("the server said stop; no checkpoint could be written")
         with self._changed:
@@ -247,10 +256,8 @@ class Saver:
                 self._training.request_checkpoint()
             self._changed.notify_all()
 
-    def _notice(self, message: str, trouble: str) -> None:
-        """Tells what happened, and what holds the attempt up from now on."""
+    def _notice(self, message: str) -> None:
         self._attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=message))
-        self._attempt.reporter.update(trouble=trouble)
 
     def _record_all(self) -> None:
         while (snapshot := self._next_to_record()) is not None:

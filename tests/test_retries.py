@@ -75,7 +75,19 @@ def test_what_leaves_the_state_its_meaning_may_differ(changes):
         ({"model": SPEC["model"] | {"name": "other"}}, "spec.model.name", 'was "net"; got "other"'),
         ({"model": SPEC["model"] | {"layers": SPEC["model"]["layers"][::2]}}, "spec.model.layers", "was 3 of them"),
         ({"loss": {"type": "Huber"}}, "spec.loss.type", 'was "MeanSquaredError"; got "Huber"'),
-        ({"loss": {"type": "MeanSquaredError", "config": {"name": "x"}}}, "spec.loss.config", "was unset"),
+        (
+            {"loss": {"type": "MeanSquaredError", "config": {"name": "x"}}},
+            "spec.loss.config.name",
+            'was unset; got "x"',
+        ),
+        (
+            {
+                "model": SPEC["model"]
+                | {"layers": [{"type": "Input", "config": {"shape": [5]}}, *SPEC["model"]["layers"][1:]]}
+            },
+            "spec.model.layers[0].config.shape",
+            "was [4.0]; got [5.0]",
+        ),
         ({"metrics": []}, "spec.metrics", "was 1 of them; got 0 of them"),
         ({"metrics": [{"type": "MeanAbsoluteError", "name": "x"}]}, "spec.metrics[0].name", 'got "x"'),
         ({"data": {"train": {"builtin": {"name": "wine"}, "range": {"to": 100}}}}, "spec.data.train.builtin.name", ""),
@@ -123,7 +135,7 @@ def test_without_the_best_checkpoint_its_weights_cannot_be_wanted():
 
 def test_the_replicas_are_as_many_as_they_were():
     assert faults(replicas=2).keys() == {"spec.resources"}
-    assert "must give 1 replicas" in faults(replicas=2)["spec.resources"]
+    assert "must give 1 replica, because" in faults(replicas=2)["spec.resources"]
 
 
 def test_weights_of_a_third_job_have_no_place_beside_the_checkpoint():

@@ -142,23 +142,14 @@ async def test_what_may_not_differ_from_the_checkpoints_job_is_refused_by_its_fi
     assert new.spec.training.epochs == 5
 
 
-@pytest.mark.parametrize(
-    "checkpoint",
-    [
-        "1-10",
-        f"{OLD}/checkpoints/",
-        f"{OLD}/checkpoints/1-12",
-        f"{OLD}/checkpoints/../1-10",
-        f"{OLD}/artifacts/1-10",
-        "projects/default/jobs/other/checkpoints/1-10",
-        "x" * 100_000,
-    ],
-)
-async def test_a_checkpoint_that_is_not_the_old_jobs_is_refused(api: Api, checkpoint: str) -> None:
+async def test_a_checkpoint_that_is_not_the_old_jobs_is_refused(api: Api) -> None:
     await ended(api)
     await ended(api, "other")
-    refused = await refusal(api.stub.RetryJob(retry(checkpoint=checkpoint)))
-    assert (refused.code, refused.fields) == (Code.INVALID_ARGUMENT, ["checkpoint"])
+    ids = ["", "1-12", "../1-10", "1-10/", "x" * 100_000]
+    others = ["1-10", f"{OLD}/artifacts/1-10", "projects/default/jobs/other/checkpoints/1-10"]
+    for checkpoint in [*others, *(f"{OLD}/checkpoints/{checkpoint_id}" for checkpoint_id in ids)]:
+        refused = await refusal(api.stub.RetryJob(retry(checkpoint=checkpoint)))
+        assert (refused.code, refused.fields) == (Code.INVALID_ARGUMENT, ["checkpoint"]), checkpoint
 
 
 async def test_initial_weights_are_left_behind_with_a_checkpoint_and_kept_from_scratch(api: Api) -> None:

@@ -4,10 +4,11 @@ What stands in none of the tables of free fields must stay as it was: the state 
 training that it was saved in, and a field that nobody has thought of may be part of that meaning.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from google.protobuf import json_format, struct_pb2
 from google.protobuf.message import Message
 
 from gradloom.errors import FieldFault
@@ -87,7 +88,8 @@ def retry_faults(source: Source, spec: spec_pb2.JobSpec, replicas: int) -> list[
         rule = "must be false: the best checkpoint as of that one is on record no more"
         told.append(FieldFault("spec.training.early_stopping.restore_best", f"{rule}; got true"))
     if replicas != source.replicas:
-        rule = f"must give {source.replicas} replicas, because the checkpoint has the state of each"
+        replica = f"{source.replicas} replica{'' if source.replicas == 1 else 's'}"
+        rule = f"must give {replica}, because the checkpoint has the state of each"
         told.append(FieldFault("spec.resources", f"{rule}; got {replicas}"))
     return told
 
@@ -146,13 +148,22 @@ def _differing(before: Message, now: Message, name: str, path: str) -> Iterator[
         return
     is_ours = field.message_type is not None and field.message_type.file.package.startswith("gradloom.")
     is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
-    if is_ours and not field.is_repeated and all(is_set):
+    if isinstance(old, struct_pb2.Struct):
+        yield from _config_differences(json_format.MessageToDict(old), json_format.MessageToDict(new), path)
+    elif is_ours and not field.is_repeated and all(is_set):
         yield from _differences(old, new, path)
     elif is_ours and not is_map and field.is_repeated and len(old) == len(new):
         for position, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from _differences(one, other, child(path, position))
     else:
         yield path, f"was {_shown(field, old, is_set[0])}; got {_shown(field, new, is_set[1])}"
+
+
+def _config_differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> Iterator[_Difference]:
+    for key in dict.fromkeys([*old, *new]):
+        was, got = (shown(config[key]) if key in config else "unset" for config in (old, new))
+        if key not in old or key not in new or old[key] != new[key]:
+            yield child(path, key), f"was {was}; got {got}"
 
 
 def _shown(field: Any, value: Any, is_set: bool) -> str:

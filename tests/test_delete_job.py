@@ -7,10 +7,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client import generate_latest
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.v1 import job_pb2, service_pb2
-from tests.api_server import TIMEOUT_SECONDS, Api, api_server, refusal
+from tests.api_server import BEARER, TIMEOUT_SECONDS, Api, api_server, refusal
 
 Code = grpc.StatusCode
 Job = job_pb2.Job
@@ -68,6 +69,9 @@ async def test_a_deleted_job_is_counted_and_leaves_no_series_to_its_name(api: Ap
     assert value("gradloom_job_steps_total", labels) == 5
     await api.stub.DeleteJob(delete(name, force=True))
     assert value("gradloom_job_steps_total", labels) is None
+    report = attempt_pb2.ReportRequest(beat=2, steps=5, mean_step_seconds=0.1)
+    await api.attempt_stub.Report(report, metadata=BEARER)
+    assert b"gradloom_job_steps_total{" not in generate_latest(api.instruments.registry)
 
 
 async def test_a_stale_etag_is_aborted(api: Api) -> None:

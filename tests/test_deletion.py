@@ -199,12 +199,22 @@ def test_what_user_code_made_unwritable_is_removed_and_links_are_not_followed():
         assert (outside / "precious").exists()
 
 
+def retry(house: House, job_id: str) -> None:
+    """Makes a new job that goes on from the only checkpoint of `source`."""
+    retried = house.store.find_retried(name_of("source"), "1-10")
+    house.store.create_job(name_of(job_id), a_job(), None, "", house.desk.now(), retried)
+
+
 @pytest.mark.parametrize("force", [False, True])
-def test_a_job_that_another_one_starts_from_stays_until_that_one_has_ended(house, force):
+@pytest.mark.parametrize("begins", ["with its weights", "where it stopped"])
+def test_a_job_that_another_one_starts_from_stays_until_that_one_has_ended(house, begins, force):
     attempt = house.run("source")
     house.save(attempt, 10)
     house.fail(attempt)
-    house.desk.submit("user", started_from("source"))
+    if begins == "with its weights":
+        house.desk.submit("user", started_from("source"))
+    else:
+        retry(house, "user")
     with pytest.raises(WrongStateError, match="projects/default/jobs/user may still start from"):
         house.desk.delete("source", force=force)
     assert house.exists("source")
@@ -212,7 +222,10 @@ def test_a_job_that_another_one_starts_from_stays_until_that_one_has_ended(house
     house.desk.delete("source", force=force)
     house.keeper.tick()
     assert house.rows_of(attempt.uid) == {}
-    assert house.store.get_job(name_of("user")).spec.model.initial_weights.job == "source"
+    assert house.exists("user")
+    house.desk.delete("user")
+    house.keeper.tick()
+    assert house.store.list_jobs("default") == ([], "")
 
 
 def test_a_job_cannot_start_from_a_deleted_one(house):

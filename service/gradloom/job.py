@@ -100,6 +100,8 @@ DEFAULT_KEPT_CHECKPOINTS: Final = 2
 MAX_UNCOUNTED_ATTEMPTS: Final = 20
 """After so many attempts that did not count, none with a checkpoint beyond the last, the job fails all the same."""
 
+TOMBSTONE: Final = "~"
+"""What the id of a deleted job begins with, which no user can say."""
 ID_PATTERN: Final = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 ID_RULE: Final = "must match [a-z]([-a-z0-9]{0,38}[a-z0-9])?"
 
@@ -113,6 +115,11 @@ class JobName:
 
     def __str__(self) -> str:
         return f"projects/{self.project}/jobs/{self.job_id}"
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether the job was deleted, and only what is left of it has this name."""
+        return self.job_id.startswith(TOMBSTONE)
 
     def attempt(self, number: int) -> str:
         """The resource name of one of the job's attempts."""

@@ -59,10 +59,11 @@ class Housekeeper:
                 return
             self._store.settle_job(uid)
             sweep_job(self._store, uid)
-        for job in self._store.deleted_jobs(but=self._postponed()):
-            if is_stopping():
-                return
-            self._remove(job)
+        while jobs := self._store.deleted_jobs(but=self._postponed()):
+            for job in jobs:
+                if is_stopping():
+                    return
+                self._remove(job)
 
     def _expire(self) -> None:
         if not self._store.has_time_to_keep():

@@ -103,13 +103,16 @@ class Instruments:
         """Takes one report of a running attempt."""
         if report.steps > 0 and report.mean_step_seconds >= 0:
             self.step_seconds.observe(report.mean_step_seconds, report.steps)
+        if name.is_tombstone:
+            return
         newly_stepped = self.jobs.report(name, attempt, report)
         if newly_stepped:
             self.attempt_reached("first_step", report.progress.first_step_duration.ToNanoseconds() / 1e9)
 
     def checkpoint_recorded(self, name: JobName, request: attempt_pb2.RecordCheckpointRequest) -> None:
         """Takes what a checkpoint cost; it is the job's newest."""
-        self.jobs.checkpoint(name, request.save_seconds, request.checkpoint.size_bytes)
+        if not name.is_tombstone:
+            self.jobs.checkpoint(name, request.save_seconds, request.checkpoint.size_bytes)
 
     def attempt_ended(self, name: JobName, reason: int) -> None:
         """Counts an ended attempt; no heartbeat is expected of the job until another one reports."""

@@ -10,7 +10,7 @@ from gradloom.jobs.checkpoints import best_as_of, checkpoint_is, checkpoint_rows
 from gradloom.jobs.database import Database
 from gradloom.jobs.manifest import checkpoint_place
 from gradloom.jobs.messages import stored_checkpoint
-from gradloom.jobs.queries import named
+from gradloom.jobs.queries import named, no_job, no_job_of
 from gradloom.jobs.records import Retried, RetrySource
 from gradloom.jobs.schema import checkpoints, jobs, retry_sources, specs
 from gradloom.v1 import spec_pb2
@@ -29,7 +29,7 @@ class Retries:
         with self._database.read() as connection:
             uid: str | None = connection.scalar(sa.select(jobs.c.uid).where(named(name)))
             if uid is None:
-                raise NotFoundError(f"there is no job {name}")
+                raise no_job(name)
             if checkpoint_id is None:
                 return Retried(uid, None)
             place = checkpoint_place(checkpoint_id)
@@ -49,7 +49,8 @@ class Retries:
                 return None
             source = _source(connection, row.source_uid, row.attempt, row.path)
         if source is None:
-            raise NotFoundError(f"the checkpoint that the job goes on from is gone: {row.path} of {row.source_uid}")
+            told = f"the checkpoint that the job goes on from is gone: {row.path} of {row.source_uid}"
+            raise NotFoundError(told, f"projects/-/jobs/{row.source_uid}")
         return source
 
 
@@ -59,7 +60,7 @@ def hold_retried(connection: sa.Connection, uid: str, retried: Retried) -> None:
     Raises NotFoundError, and InvalidRequestError on `checkpoint`, when that has gone since it was found.
     """
     if connection.scalar(sa.select(jobs.c.uid).where(jobs.c.uid == retried.uid, ~jobs.c.deleted)) is None:
-        raise NotFoundError("the job is gone")
+        raise no_job_of(retried.uid)
     if retried.source is None:
         return
     checkpoint = retried.source.checkpoint

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gradloom.errors import NotFoundError
 from gradloom.job import JobName
 from gradloom.jobs.database import Database
 from gradloom.jobs.messages import attempt_message, job_message
-from gradloom.jobs.queries import JOBS, named
+from gradloom.jobs.queries import JOBS, named, no_job
 from gradloom.jobs.schema import attempts, jobs, specs
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -89,7 +88,7 @@ class Situations:
                 JOBS.add_columns(specs.c.spec).join(specs, specs.c.job_uid == jobs.c.uid).where(named(name))
             ).one_or_none()
             if row is None:
-                raise NotFoundError(f"there is no job {name}")
+                raise no_job(name)
             waits = row.state == job_pb2.Job.QUEUED
             spec = spec_pb2.JobSpec.FromString(row.spec)
             return Situation(

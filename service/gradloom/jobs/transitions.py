@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gradloom.job import NEXT_STATES, TERMINAL_STATES
+from gradloom.job import NEXT_STATES, TERMINAL_STATES, TOMBSTONE
 from gradloom.jobs.schema import events, jobs
 from gradloom.v1 import job_pb2
 
@@ -66,7 +66,8 @@ def move_job(
 
 def bury(connection: sa.Connection, uid: str) -> None:
     """Makes the job a tombstone: nobody sees it any more, and its name is free from now on."""
-    connection.execute(jobs.update().where(jobs.c.uid == uid).values(deleted=True, job_id=sa.literal("~") + jobs.c.uid))
+    tombstone = sa.literal(TOMBSTONE) + jobs.c.uid
+    connection.execute(jobs.update().where(jobs.c.uid == uid).values(deleted=True, job_id=tombstone))
 
 
 def add_events(connection: sa.Connection, uid: str, attempt: int, added: list[job_pb2.Event], now: datetime) -> None:

@@ -116,9 +116,9 @@ def build(kind: type[Training], replicas: int, seed: int) -> Training:
 def train_on(training: Training, found: dict[str, Any]) -> None:
     """Trains to the end; adds what is recorded at steps, and what every epoch that ends in it, and the test, give."""
 
-    def record(epoch: int, scalars: Any) -> None:
+    def record(step: int, epoch: int, scalars: Any) -> None:
         for name, value in scalars.items():
-            found[f"point/{training.global_step}/{epoch}/{name}"] = value
+            found[f"point/{step}/{epoch}/{name}"] = value
 
     training.record_with(record)
     for epoch in range(training.place.epoch, EPOCHS + 1):

@@ -45,7 +45,7 @@ def build(train, validation=None, rate=0.05, dropout=0.0, **options):
 def points_of(training):
     """What is recorded of a training from now on: step, epoch and scalars."""
     points = []
-    training.record_with(lambda epoch, scalars: points.append((training.global_step, epoch, scalars)))
+    training.record_with(lambda *point: points.append(point))
     return points
 
 

@@ -28,6 +28,7 @@ class Work:
     steps: int
     optimizer: str = ""
     """In place of every group's own."""
+    scalars_every_steps: int = 0
 
     def spec(self) -> Any:
         """The example's spec, with defaults."""
@@ -38,6 +39,8 @@ class Work:
         for group in spec.variable_groups if self.optimizer else ():
             group.optimizer.type = self.optimizer
         spec.training.steps_per_epoch = self.steps
+        if self.scalars_every_steps:
+            spec.training.scalars_every_steps = self.scalars_every_steps
         return spec
 
 

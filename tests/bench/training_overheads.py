@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,16 @@ def report(name: str, rounds: int) -> int:
 
     training = training_of(WORK[name], Looked)
     training.run_epoch(1)
+    recording = training_of(replace(WORK[name], scalars_every_steps=1))
+    recording.record_with(to_be_reported())
+    recording.run_epoch(1)
     checkpoints, looks, stalls, points = [], [], [], []
     with tempfile.TemporaryDirectory() as directory:
         for number in range(rounds + 1):
             plain, looked = (epoch_seconds(training, always) for always in (False, True))
             looks.append((looked - plain) / (STEPS - 1))
-            points.append(((recorded_seconds(training) - plain) / STEPS, plain / STEPS))
+            recorded = processor_seconds(lambda: recording.run_epoch(recording.place.epoch))
+            points.append(((recorded - plain) / STEPS, plain / STEPS))
             seconds, stall, size = save(training, Path(directory), number)
             checkpoints.append(seconds)
             stalls.append(stall)
@@ -88,28 +93,23 @@ def report(name: str, rounds: int) -> int:
     return int(total > TARGET)
 
 
-def epoch_seconds(training: Any, always: bool) -> float:
-    """Processor seconds of an epoch, with a look after every step or after the last."""
-    training.always = always
-    return processor_seconds(lambda: training.run_epoch(training.place.epoch))
-
-
-def recorded_seconds(training: Any) -> float:
-    """Processor seconds of an epoch whose every step is recorded, up to what a report takes along."""
+def to_be_reported() -> Callable[[int, int, Any], None]:
+    """Takes points as an attempt does, until a report takes them along."""
     from gradloom.trainer.points import Points
     from gradloom.v1 import job_pb2
 
     points = Points()
 
-    def record(epoch: int, scalars: Any) -> None:
-        points.add(job_pb2.ScalarsPoint(global_step=training.global_step, epoch=epoch, scalars=scalars))
+    def record(step: int, epoch: int, scalars: Any) -> None:
+        points.add(job_pb2.ScalarsPoint(global_step=step, epoch=epoch, scalars=scalars))
 
-    training.record_with(record)
-    training._record_every_steps = 1
-    seconds = epoch_seconds(training, always=False)
-    training._record_every_steps = None
-    assert len(points) == STEPS
-    return seconds
+    return record
+
+
+def epoch_seconds(training: Any, always: bool) -> float:
+    """Processor seconds of an epoch, with a look after every step or after the last."""
+    training.always = always
+    return processor_seconds(lambda: training.run_epoch(training.place.epoch))
 
 
 def processor_seconds(act: Callable[[], Any]) -> float:

@@ -126,7 +126,7 @@ class Course:
             narration.tell_epoch(epoch, epochs, scalars, time.monotonic() - started)
             self._attempt.reporter.update(epoch=epoch, scalars=scalars)
             self._event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars=scalars)
-            self._point(epoch, scalars, epoch_end=True)
+            self._point(self._training.global_step, epoch, scalars, epoch_end=True)
             verdict = self._ends.after(epoch, scalars)
             for notice in verdict.notices:
                 self._notice(notice)
@@ -209,8 +209,7 @@ class Course:
         logger.log(level, "%s", message)
         self._event(kind=job_pb2.Event.NOTICE, message=message)
 
-    def _point(self, epoch: int, scalars: Mapping[str, float], epoch_end: bool = False) -> None:
-        step = self._training.global_step
+    def _point(self, step: int, epoch: int, scalars: Mapping[str, float], epoch_end: bool = False) -> None:
         point = job_pb2.ScalarsPoint(global_step=step, epoch=epoch, epoch_end=epoch_end, scalars=scalars)
         self._attempt.reporter.add_point(point)
 

@@ -14,10 +14,9 @@ Meanwhile any other thread may call `training.snapshot()` and `training.request_
 `evaluate` with `StopRequested` between two steps, within a few milliseconds unless something is being traced. The
 current weights are the model's.
 
-Steps run in the graph, as many as there are until the epoch's end, `steps_per_loop`, a step whose scalars are recorded
-or somebody's interrupt; whole data sets in memory are sampled in the graph. Data order follows from (seed, pass over
-the data) alone; a pass goes on across epochs that are shorter or longer. `state` and `restore` carry a training over to
-another process between any two steps.
+Steps run in the graph, as many as there are until the epoch's end, `steps_per_loop` or somebody's interrupt; whole data
+sets in memory are sampled in the graph. Data order follows from (seed, pass over the data) alone; a pass goes on across
+epochs that are shorter or longer. `state` and `restore` carry a training over to another process between any two steps.
 """
 
 import logging
@@ -45,6 +44,7 @@ from gradloom.trainer.normalization import synchronize_batch_normalization
 from gradloom.trainer.own_state import OwnMetrics, summing_layers
 from gradloom.trainer.precision import LossScale
 from gradloom.trainer.program import Program
+from gradloom.trainer.recording import Recording
 from gradloom.trainer.saved_state import Place, SavedVariables, State, variable_key
 from gradloom.trainer.step import EvaluationStep, Tally, TrainingStep
 from gradloom.trainer.targets import Target, arranged, loss_names, metric_names
@@ -118,6 +118,8 @@ class Training:
         self._steps: dict[tuple[Group, ...], TrainingStep] = {}
         self._step = self._step_of(1)
         self._interrupt = Interrupt()
+        recorded = options.HasField("scalars_every_steps")
+        self._recording = Recording(self._tally, options.scalars_every_steps) if recorded else None
         self._program = self.program_class(
             model,
             strategy,
@@ -126,6 +128,7 @@ class Training:
             self._interrupt,
             stand_in=not summing,
             micro_batches=micro_batches,
+            after_step=None if self._recording is None else self._recording.after_step,
         )
         self.place = Place()
         self._live = LiveProgress()
@@ -135,8 +138,7 @@ class Training:
         self._watch: Callable[[object, str], AbstractContextManager[None]] = lambda kind, what: nullcontext()
         self._save_every_steps: int | None = None
         self._saved_step = 0
-        self._record: Callable[[int, Mapping[str, float]], None] = lambda epoch, scalars: None
-        self._record_every_steps = options.scalars_every_steps if options.HasField("scalars_every_steps") else None
+        self._record: Callable[[int, int, Mapping[str, float]], None] = lambda step, epoch, scalars: None
 
     @classmethod
     def build(
@@ -251,14 +253,13 @@ class Training:
                 wanted = self._pause()
                 look = wanted or self._live.first_step_time is None or step == end - 1
                 weights = self._step.weights() if look else None
-                self._advance(step, step + 1 if look else end - 1)
-                if (reached := self.global_step) == step:
-                    continue
-                if weights is not None:
+                try:
+                    self._advance(step, step + 1 if look else end - 1)
+                finally:
+                    # Before the next checkpoint: whoever goes on from that does not record them.
+                    self._record_since(step, epoch, begin)
+                if weights is not None and self.global_step > step:
                     self._look(weights, begin)
-                # Before a checkpoint of this step: whoever goes on from that does not record it.
-                if self._record_every_steps is not None and reached % self._record_every_steps == 0:
-                    self._record(epoch, self._scalars_since(begin))
         finally:
             self._show(training_seconds=self._training_seconds())
             self._training_since = None
@@ -267,6 +268,13 @@ class Training:
     def _scalars_since(self, begin: int) -> dict[str, float]:
         """The means over the steps since step `begin`, where the epoch began."""
         return self._tally.scalars(self._examples(self.global_step) - self._examples(begin))
+
+    def _record_since(self, step: int, epoch: int, begin: int) -> None:
+        """Tells what was recorded after a step of an epoch that began after step `begin`."""
+        if self._recording is not None:
+            for recorded, measured in self._recording.between(step, self.global_step):
+                scalars = self._tally.named(measured, self._examples(recorded) - self._examples(begin))
+                self._record(recorded, epoch, scalars)
 
     def _advance(self, step: int, end: int) -> None:
         """Trains from `step` towards `end`, as far as goes at once: the batches of one pass have one size and order."""
@@ -277,9 +285,10 @@ class Training:
                 self._program.train_rest(self._step, order)
             return
         ends = [end, step + self._steps_per_loop, step - position + self._train.full]
-        for every in (self._save_every_steps, self._record_every_steps):
-            if every is not None:
-                ends.append(step - step % every + every)
+        if self._save_every_steps is not None:
+            ends.append(step - step % self._save_every_steps + self._save_every_steps)
+        if self._recording is not None:
+            ends.append(step + self._recording.most_points * self._recording.every_steps)
         with self._watch(self._step, f"step {step + 1}, or one soon after it,"):
             self._program.train(self._step, order, position, position + min(ends) - step)
 
@@ -309,11 +318,11 @@ class Training:
         """From now on calls `save`, which may ask for `state`, every so many steps and when one was asked for."""
         self._save, self._save_every_steps = save, every_steps
 
-    def record_with(self, record: Callable[[int, Mapping[str, float]], None]) -> None:
-        """From now on gives `record` the epoch and its scalars so far, every so many steps as the options say.
+    def record_with(self, record: Callable[[int, int, Mapping[str, float]], None]) -> None:
+        """From now on gives `record` every n-th step, as the options say, with its epoch and the epoch's scalars then.
 
-        It is called after exactly those steps, whenever anybody looks or saves; a training that goes on from a
-        checkpoint gives for the steps after it what the one before gave.
+        The steps come in order, each before a checkpoint of it or of a later one; which ones, and what is given, does
+        not depend on when anybody looks or saves.
         """
         self._record = record
 

@@ -39,6 +39,7 @@ class Program:
         interrupt: Ends a run between two steps.
         stand_in: Whether a replica without rows gets one to run on.
         micro_batches: How many parts of each batch are run one after the other.
+        after_step: What is done in the graph after each step, given its number from 1.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Program:
         interrupt: Interrupt,
         stand_in: bool,
         micro_batches: int = 1,
+        after_step: Callable[[tf.Tensor], None] | None = None,
     ):
         self._model = model
         self._strategy = strategy
@@ -58,6 +60,7 @@ class Program:
         self._interrupt = interrupt
         self._stand_in = stand_in
         self._micro_batches = micro_batches
+        self._after_step = after_step
         self._seed_generators = [
             variable.value for variable in model.variables if variable.name == "seed_generator_state"
         ]
@@ -123,6 +126,8 @@ class Program:
             else:
                 measures = self._update(step, self._backward(step, order, begin, rows))
         self.global_step.assign_add(1)
+        if self._after_step is not None:
+            self._after_step(self.global_step.read_value())
         return measures
 
     def _backward(self, step: TrainingStep, order: tf.Tensor, begin: tf.Tensor, rows: int) -> tuple[Backward, ...]:

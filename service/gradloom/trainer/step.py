@@ -5,7 +5,7 @@
 have fewer rows than the others, or none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -75,14 +75,31 @@ class Tally:
 
     def scalars(self, examples: int) -> dict[str, float]:
         """The mean losses and every metric of the `examples` counted so far, by name; runs in cross-replica context."""
-        sums = self._loss_sums.read_value().numpy()
-        scalars = {name: float(value) / examples for name, value in zip(self._loss_names, sums, strict=True)}
+        results = [float(value) for _, value in self._results()]
+        return self.named([*self._loss_sums.read_value().numpy(), *results], examples)
+
+    def measured(self) -> tf.Tensor:
+        """What `named` takes, float64; in the graph, in cross-replica context."""
+        results = [tf.cast(value, tf.float64) for _, value in self._results()]
+        return tf.concat([self._loss_sums.read_value(), *([tf.stack(results)] if results else [])], axis=0)
+
+    def named(self, measured: Sequence[float], examples: int) -> dict[str, float]:
+        """The scalars of so many examples by name, of the sums of their losses and the results of the metrics."""
+        losses = len(self._loss_names)
+        values = [*(value / examples for value in measured[:losses]), *measured[losses:]]
+        return {name: float(value) for name, value in zip(self.names, values, strict=True)}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of all scalars: of the losses, then of the metrics."""
+        return (*self._loss_names, *(name for name, _ in self._results()))
+
+    def _results(self) -> Iterator[tuple[str, tf.Tensor]]:
         for prefix, metric in self._metrics:
             result = metric.result()
             for name, value in (result if isinstance(result, dict) else {metric.name: result}).items():
                 # A result may be a variable itself, which differs from replica to replica until it is read.
-                scalars[prefix + name] = float(tf.convert_to_tensor(value))
-        return scalars
+                yield prefix + name, tf.convert_to_tensor(value)
 
     def directions(self) -> dict[str, Direction | None]:
         """Which way each scalar improves, by name; None where nobody can tell."""

@@ -403,6 +403,7 @@ def test_an_attempt_that_was_lost_while_no_server_ran_is_swept_and_started_over_
     world.serve()
     world.tick_until(lambda: world.job("a").attempt_count == 2)
     assert is_gone(child)
+    assert not list(world.directory("a").supervisor.glob("*.aside"))
     assert world.reasons("a")[0] == "TRAINER_LOST"
     (row,) = world.store.live_attempts()
     assert (row.counted_attempts, row.uncounted_attempts) == (0, 1)

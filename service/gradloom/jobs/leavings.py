@@ -63,6 +63,8 @@ def remove_unfinished(directory: Path, *, keep_export: bool) -> None:
         path = directory / name
         if path.exists():
             shutil.rmtree(path, onerror=lambda function, at, error: logger.warning("%s stays: %s", at, error[1]))
+    # Such as the room for its record that a supervisor had reserved which was killed.
+    remove_files(directory.glob("supervisor/*.aside"))
 
 
 def remove_files(paths: Iterable[Path]) -> None:

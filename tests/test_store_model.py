@@ -1,6 +1,7 @@
 """Random sequences of calls, against a model of a few lines: the store does what the model says, at every step."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gradloom.attempt.v1 import attempt_pb2
-from gradloom.errors import AlreadyExistsError, AttemptSupersededError, WrongStateError
-from gradloom.job import NEXT_STATES, TERMINAL_STATES
+from gradloom.errors import (
+    AlreadyExistsError,
+    AttemptSupersededError,
+    EtagMismatchError,
+    NotFoundError,
+    WrongStateError,
+)
+from gradloom.job import NEXT_STATES, SAVING_REASONS, TERMINAL_STATES
 from gradloom.v1 import job_pb2
-from tests.stores import STORES, Desk, a_checkpoint, completed, epoch_ended, name_of, outcome, report
+from tests.stores import STORES, Desk, a_checkpoint, a_job, completed, epoch_ended, name_of, outcome, report
 
 Job = job_pb2.Job
 Directive = attempt_pb2.ReportResponse
@@ -24,8 +31,12 @@ ENDS = st.sampled_from(
         (Job.TRAINER_RAISED, Job.FAILED),
         (Job.TRAINER_LOST, Job.QUEUED),
         (Job.CANCELLED_BY_USER, Job.CANCELLED),
+        (Job.PAUSED_BY_USER, Job.PAUSED),
+        (Job.PREEMPTED, Job.QUEUED),
     ]
 )
+LIVE = (Job.STARTING, Job.RUNNING)
+REASONS = st.sampled_from([Job.SERVER_STOPPED, Job.PREEMPTED, Job.DEADLINE_EXCEEDED])
 
 
 @dataclass
@@ -37,6 +48,11 @@ class ModelJob:
     attempts: int = 0
     live: bool = False
     finished: int | None = None
+    stopping: int | None = None
+    """Why the live attempt is being ended."""
+    priority: int = 0
+    retry_source: "tuple[ModelJob, tuple[int, int]] | None" = None
+    """The job and the checkpoint that it goes on from."""
     reported_events: int = 0
     history: list[int] = field(default_factory=lambda: [Job.QUEUED])
     saved: list[tuple[int, int]] = field(default_factory=list)
@@ -62,6 +78,25 @@ class ModelJob:
         self.state = to
         self.history.append(to)
 
+    def stop(self, reason: int) -> bool:
+        stops = self.live and self.stopping is None
+        if stops:
+            self.stopping = reason
+        return stops
+
+    def cancel(self) -> None:
+        if self.state in (Job.QUEUED, Job.PAUSED):
+            self.move(Job.CANCELLED)
+        elif self.state in (*LIVE, Job.PAUSING):
+            self.move(Job.CANCELLING)
+
+    def directive(self) -> int:
+        if self.state == Job.CANCELLING:
+            return Directive.STOP
+        if self.stopping is None:
+            return Directive.CONTINUE
+        return Directive.CHECKPOINT_AND_STOP if self.stopping in SAVING_REASONS else Directive.STOP
+
 
 class StoreAgainstModel(RuleBasedStateMachine):
     kind = "sqlite"
@@ -71,6 +106,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.directory = tempfile.TemporaryDirectory()
         self.desk = Desk(STORES[self.kind](Path(self.directory.name)))
         self.jobs: dict[str, ModelJob] = {}
+        self.buried: list[ModelJob] = []
+        """Deleted, and not forgotten yet."""
+        self.answered: list[tuple[Callable[[], job_pb2.Job], job_pb2.Job]] = []
 
     def teardown(self):
         self.desk.store.close()
@@ -84,8 +122,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
         else:
             self.jobs[job_id] = ModelJob(self.desk.create(job_id).uid)
 
-    @rule(job_id=JOB_IDS)
-    def cancel(self, job_id):
+    @rule(job_id=JOB_IDS, request_id=st.uuids().map(str))
+    def cancel(self, job_id, request_id):
         job = self.jobs.get(job_id)
         if job is None:
             return
@@ -93,11 +131,110 @@ class StoreAgainstModel(RuleBasedStateMachine):
             with pytest.raises(WrongStateError):
                 self.desk.cancel(job_id)
             return
+        job.cancel()
+        self.answer(lambda: self.desk.store.cancel_job(name_of(job_id), request_id, "", self.desk.now()), job)
+
+    @rule(job_id=JOB_IDS, request_id=st.uuids().map(str))
+    def pause(self, job_id, request_id):
+        def ask():
+            return self.desk.store.pause_job(name_of(job_id), "", request_id, "", self.desk.now())
+
+        job = self.jobs.get(job_id)
+        if job is None or job.state not in (Job.QUEUED, *LIVE, Job.PAUSING, Job.PAUSED):
+            with pytest.raises(NotFoundError if job is None else WrongStateError):
+                ask()
+            return
         if job.state == Job.QUEUED:
-            job.move(Job.CANCELLED)
-        elif job.state in (Job.STARTING, Job.RUNNING):
-            job.move(Job.CANCELLING)
-        assert self.desk.cancel(job_id).state == job.state
+            job.move(Job.PAUSED)
+        elif job.state in LIVE:
+            job.move(Job.PAUSING)
+            job.stop(Job.PAUSED_BY_USER)
+        self.answer(ask, job)
+
+    @rule(job_id=JOB_IDS, request_id=st.uuids().map(str))
+    def resume(self, job_id, request_id):
+        def ask():
+            return self.desk.store.resume_job(name_of(job_id), "", request_id, "", self.desk.now())
+
+        job = self.jobs.get(job_id)
+        if job is None or job.state not in (Job.PAUSED, Job.QUEUED, *LIVE):
+            with pytest.raises(NotFoundError if job is None else WrongStateError):
+                ask()
+            return
+        if job.state == Job.PAUSED:
+            job.move(Job.QUEUED)
+        self.answer(ask, job)
+
+    @rule(job_id=JOB_IDS, priority=st.integers(-2, 2), stale=st.booleans(), request_id=st.uuids().map(str))
+    def update(self, job_id, priority, stale, request_id):
+        job = self.jobs.get(job_id)
+        if job is None:
+            return
+        etag = "of another time" if stale else self.desk.store.get_job(name_of(job_id)).etag
+        wanted = job_pb2.Job(priority=priority, etag=etag)
+
+        def ask():
+            return self.desk.store.update_job(name_of(job_id), wanted, ["priority"], request_id, "", self.desk.now())
+
+        if stale:
+            with pytest.raises(EtagMismatchError):
+                ask()
+            return
+        changes, job.priority = job.priority != priority, priority
+        assert (self.answer(ask, job).etag != etag) == changes
+
+    @precondition(lambda self: self.answered)
+    @rule(data=st.data())
+    def repeat(self, data):
+        ask, first = data.draw(st.sampled_from(self.answered), "request")
+        if not self.desk.store.known_jobs([first.uid]):
+            first.ClearField("spec")
+        assert ask() == first
+
+    @rule(job_id=JOB_IDS, force=st.booleans())
+    def delete(self, job_id, force):
+        job = self.jobs.get(job_id)
+        needed = job is not None and any(
+            other.retry_source is not None and other.retry_source[0] is job and other.state not in TERMINAL_STATES
+            for other in self.jobs.values()
+            if other is not job
+        )
+        if job is None or needed or (job.state not in TERMINAL_STATES and not force):
+            with pytest.raises(NotFoundError if job is None else WrongStateError):
+                self.desk.delete(job_id, force=force)
+            return
+        self.desk.delete(job_id, force=force)
+        job.cancel()
+        self.buried.append(self.jobs.pop(job_id))
+
+    @rule()
+    def forget(self):
+        gone = [job for job in self.buried if job.state in TERMINAL_STATES]
+        assert {deleted.uid for deleted in self.desk.store.deleted_jobs()} == {job.uid for job in gone}
+        for job in gone:
+            self.desk.store.forget_job(job.uid)
+            with pytest.raises(NotFoundError):
+                self.desk.store.snapshot_by_uid(job.uid)
+        self.buried = [job for job in self.buried if job not in gone]
+
+    @rule(job_id=JOB_IDS, data=st.data())
+    def retry(self, job_id, data):
+        ended = {name: job for name, job in self.jobs.items() if job.state in TERMINAL_STATES}
+        if job_id in self.jobs or not ended:
+            return
+        old_id = data.draw(st.sampled_from(sorted(ended)), "old")
+        old = ended[old_id]
+        place = data.draw(st.sampled_from([None, *old.saved]), "checkpoint")
+        retried = self.desk.store.find_retried(name_of(old_id), place and f"{place[0]}-{place[1]}")
+        job = self.desk.store.create_job(name_of(job_id), a_job(), None, "", self.desk.now(), retried)
+        self.jobs[job_id] = ModelJob(job.uid, retry_source=place and (old, place))
+
+    @precondition(lambda self: any(job.attempts for job in self.everyone()))
+    @rule(data=st.data(), reason=REASONS)
+    def stop(self, data, reason):
+        job, number = self.some_attempt(data)
+        stops = self.is_live(job, number) and job.stop(reason)
+        assert self.desk.store.mark_stopping(job.uid, number, reason, "so it is") == stops
 
     @rule(job_id=JOB_IDS)
     def claim(self, job_id):
@@ -113,10 +250,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
             return
         job.move(Job.STARTING)
         job.attempts += 1
-        job.live, job.finished, job.reported_events = True, None, 0
+        job.live, job.finished, job.stopping, job.reported_events = True, None, None, 0
         assert claimed.number == job.attempts
 
-    @precondition(lambda self: any(job.attempts for job in self.jobs.values()))
+    @precondition(lambda self: any(job.attempts for job in self.everyone()))
     @rule(data=st.data(), offset_back=st.integers(0, 2), events=st.integers(0, 3), trains=st.booleans())
     def report(self, data, offset_back, events, trains):
         job, number = self.some_attempt(data)
@@ -132,11 +269,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
         if trains and job.state == Job.STARTING:
             job.move(Job.RUNNING)
             assert told.started_running
-        cancelling = job.state == Job.CANCELLING
-        assert told.directive == (Directive.STOP if cancelling else Directive.CONTINUE)
+        assert told.directive == job.directive()
         job.reported_events = max(job.reported_events, look.event_offset + events)
 
-    @precondition(lambda self: any(job.attempts for job in self.jobs.values()))
+    @precondition(lambda self: any(job.attempts for job in self.everyone()))
     @rule(data=st.data(), further=st.integers(0, 2), best=st.booleans())
     def save(self, data, further, best):
         job, number = self.some_attempt(data)
@@ -153,7 +289,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         gone = [one for one in [*before, (number, step)] if one not in job.saved]
         assert set(told.dropped) == {Path("/a", job.uid, str(one), f"checkpoints/{step}.ckpt") for one, step in gone}
 
-    @precondition(lambda self: any(job.attempts for job in self.jobs.values()))
+    @precondition(lambda self: any(job.attempts for job in self.everyone()))
     @rule(data=st.data(), proven=st.booleans())
     def finish(self, data, proven):
         job, number = self.some_attempt(data)
@@ -165,7 +301,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             with pytest.raises(AttemptSupersededError):
                 self.desk.store.finish_attempt(job.uid, number, how, self.desk.now())
 
-    @precondition(lambda self: any(job.attempts for job in self.jobs.values()))
+    @precondition(lambda self: any(job.attempts for job in self.everyone()))
     @rule(data=st.data(), end=ENDS)
     def end(self, data, end):
         job, number = self.some_attempt(data)
@@ -190,10 +326,20 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.desk.store = STORES[self.kind](Path(self.directory.name))
 
     def some_attempt(self, data):
-        jobs = [job for job in self.jobs.values() if job.attempts]
+        jobs = [job for job in self.everyone() if job.attempts]
         job = data.draw(st.sampled_from(jobs), "job")
         newest_first = st.integers(0, job.attempts - 1).map(lambda back: job.attempts - back)
         return job, data.draw(newest_first, "attempt")
+
+    def everyone(self):
+        return [*self.jobs.values(), *self.buried]
+
+    def answer(self, ask, job):
+        """Asks, and keeps the answer: whoever repeats the request is given it again."""
+        first = ask()
+        assert (first.uid, first.state) == (job.uid, job.state)
+        self.answered.append((ask, first))
+        return first
 
     def is_live(self, job, number):
         return job.live and number == job.attempts
@@ -205,7 +351,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert {job.uid: job.state for job in listed} == {job.uid: job.state for job in self.jobs.values()}
         for job_id, job in self.jobs.items():
             stored = store.get_job(name_of(job_id))
-            assert stored.attempt_count == job.attempts
+            assert (stored.attempt_count, stored.priority) == (job.attempts, job.priority)
             assert stored.HasField("end_time") == (job.state in TERMINAL_STATES)
             assert stored.HasField("export") == (job.state == Job.SUCCEEDED)
             assert bool(store.list_artifacts(name_of(job_id))[0]) == (job.state == Job.SUCCEEDED)
@@ -237,7 +383,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     @invariant()
     def a_job_has_one_live_attempt_or_none_as_its_state_says(self):
         live = [(row.uid, row.number) for row in self.desk.store.live_attempts()]
-        assert sorted(live) == sorted((job.uid, job.attempts) for job in self.jobs.values() if job.live)
+        assert sorted(live) == sorted((job.uid, job.attempts) for job in self.everyone() if job.live)
         waiting = {row.uid for row in self.desk.store.queued_jobs()}
         assert waiting == {job.uid for job in self.jobs.values() if job.state == Job.QUEUED}
 

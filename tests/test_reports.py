@@ -264,6 +264,15 @@ def test_calls_wait_for_a_server_that_is_away(server, control):
     assert answers[0].attempt == 1
 
 
+def test_an_assignment_of_large_specs_arrives(server, control):
+    spec = spec_pb2.JobSpec(model=spec_pb2.ModelSpec(keras_config="x" * (1 << 20)))
+    variables = [spec_pb2.VariableAssignment(path=f"{'layer/' * 20}{number}") for number in range(5000)]
+    resolved = spec_pb2.ResolvedSpec(spec=spec, variables=variables)
+    server.assignment.MergeFrom(attempt_pb2.Assignment(spec=spec, resolved_spec=resolved))
+    server.assignment.retry.resolved_spec.CopyFrom(resolved)
+    assert control.get_assignment() == server.assignment
+
+
 def test_a_finish_whose_answer_is_lost_is_told_again(server, control):
     server.answers_to_lose = 1
     control.finish_attempt(attempt_pb2.FinishAttemptRequest(reason=job_pb2.Job.COMPLETED))

@@ -35,7 +35,7 @@ class RetryRequests:
                 return first
         old = self._store.get_job(name)
         if old.state not in TERMINAL_STATES:
-            told = f"{name} is {state_name(old.state)}; only a job that has ended is retried"
+            told = f"{name} is {state_name(old.state)}; only a job that has ended is retried: cancel it first"
             raise WrongStateError(str(name), told)
         faults = Faults()
         retried = collected(faults, lambda: self._retried(request, name))

@@ -15,6 +15,7 @@ from gradloom.errors import AttemptSupersededError, PermissionDeniedError, Serve
 CALL_TIMEOUT_SECONDS: Final = 20.0
 FIRST_RETRY_SECONDS: Final = 0.1
 LONGEST_RETRY_SECONDS: Final = 2.0
+MOST_RECEIVED_BYTES: Final = 64 << 20
 DETAILS_KEY: Final = "grpc-status-details-bin"
 # CANCELLED is what a server that stops says of the calls in work; nothing here cancels a call.
 AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
@@ -35,6 +36,8 @@ class ControlPlane:
         # A local socket needs no proxy, and a server that comes back should be found within the second.
         options = [
             ("grpc.enable_http_proxy", 0),
+            # An assignment may hold a spec three times: as asked for, resolved, and as the retried job resolved it.
+            ("grpc.max_receive_message_length", MOST_RECEIVED_BYTES),
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.min_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 1000),

@@ -92,7 +92,8 @@ class Predecessor:
                 raise DamagedCheckpoint("is not the file that was put on record")
             saved.require_own(checkpoint.job_uid, spec_digest(self._resolved))
         except checkpoints.UnusableCheckpoint as error:
-            told = f"must be whole; {checkpoint.name}, {checkpoint.path}, {error}"
+            instead = "go on from another one, or start from scratch"
+            told = f"must be whole: {instead}; {checkpoint.name}, {checkpoint.path}, {error}"
             raise DataUnavailable([FieldFault(FIELD, told)]) from error
         return _as_it_stands(saved, self._resolved.spec, spec)
 

@@ -546,7 +546,10 @@ def test_explain_answers_first_and_then_shows_why(serving: Serving, played: Play
     played.explained.waiting.missing = "the only slot"
     ended = played.explained.attempts
     ended[0].message = "it was too big"
-    ended.add(attempt=0, reason=job_pb2.Job.PAUSED_BY_USER, message="so it", hint="gradloom resume", counted=False)
+    ended.add(
+        attempt=0, reason=job_pb2.Job.PAUSED_BY_USER, message="so it", hint="gradloom resume", log_lines=["saved"]
+    )
+    ended[1].consequence = "it goes on"
     assert gradloom(serving, "explain", "digits").stdout.splitlines() == [
         "QUEUED  digits  so it is",
         "so it is",
@@ -575,6 +578,7 @@ def test_explain_answers_first_and_then_shows_why(serving: Serving, played: Play
         "  the log from there: gradloom logs digits --cursor 1:77",
         "",
         "attempt 0 ended PAUSED_BY_USER",
+        "  then: it goes on",
     ]
     assert json.loads(gradloom(serving, "explain", "digits", "-o", "json").stdout)["waiting"]["position"] == 2
 
@@ -616,7 +620,7 @@ def test_metrics_are_one_line_a_point_or_one_message_a_line(serving: Serving, pl
     assert json.loads(done.stdout)["points"][1]["global_step"] == 90
     request = played.requests[-1]
     assert (request.follow, list(request.scalars), request.cursor) == (True, ["loss"], "1")
-    assert gradloom(serving, "metrics", "digits").stderr == "Nothing is recorded so far; -f waits for it.\n"
+    assert gradloom(serving, "metrics", "digits").stderr == "Nothing is recorded so far.\n"
 
 
 def test_a_retry_is_told_where_it_goes_on_and_sends_what_is_set(
@@ -717,6 +721,8 @@ def test_components_are_listed_and_explained_and_a_wrong_one_gets_its_nearest(se
 
 
 def test_attempts_and_artifacts_are_tables(serving: Serving, played: Played) -> None:
+    assert gradloom(serving, "attempts", "digits").stderr == "No attempt has been started.\n"
+    assert gradloom(serving, "artifacts", "digits").stderr == "It has left no files so far.\n"
     played.attempts = [
         job_pb2.Attempt(number=1, state=job_pb2.Attempt.ENDED, reason=job_pb2.Job.KILLED_BY_SIGNAL, signal=9),
         job_pb2.Attempt(number=2, state=job_pb2.Attempt.ENDED, exit_code=0, peak_memory_bytes=3 << 20),

@@ -350,8 +350,11 @@ def test_a_retry_goes_on_from_the_checkpoint_that_is_meant(client: Client, playe
     assert client.retry("digits", checkpoint=played.checkpoints[1]).retry_checkpoint.endswith("/1-c")
     assert client.retry("digits").retry_checkpoint == ""
     played.checkpoints = [known("1-c")]
-    with pytest.raises(errors.NotFoundError, match="no best checkpoint"):
+    with pytest.raises(errors.NotFoundError, match="has no checkpoint of a best epoch"):
         client.retry("digits", checkpoint="best")
+    played.checkpoints = []
+    with pytest.raises(errors.NotFoundError, match="has no checkpoint; without one a retry starts from scratch"):
+        client.retry("digits", checkpoint="newest")
 
 
 def test_a_retry_without_changes_sends_none_and_one_with_sends_them_alone(

@@ -454,7 +454,8 @@ class Client:
         for known in self.checkpoints(job):
             if known.best or checkpoint == "newest":
                 return known.name
-        raise NotFoundError(f"{self._name(job)} has no {checkpoint} checkpoint")
+        which = "checkpoint" if checkpoint == "newest" else "checkpoint of a best epoch"
+        raise NotFoundError(f"{self._name(job)} has no {which}; without one a retry starts from scratch")
 
     def _chunks(self, artifact: job_pb2.Artifact) -> Iterator[bytes]:
         request = service_pb2.DownloadArtifactRequest(name=artifact.name, offset_bytes=0)

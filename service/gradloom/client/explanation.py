@@ -1,13 +1,22 @@
 """Why a job is where it is, as lines for a tired person: the answer first, what to do next, and then the evidence."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from gradloom.client import show, text
 from gradloom.client.names import shortest_reference, typed
 from gradloom.v1 import job_pb2, service_pb2
 
-Response = service_pb2.ExplainJobResponse
+_ASKED_FOR: Final = frozenset(
+    {
+        job_pb2.Job.COMPLETED,
+        job_pb2.Job.SERVER_STOPPED,
+        job_pb2.Job.CANCELLED_BY_USER,
+        job_pb2.Job.PREEMPTED,
+        job_pb2.Job.PAUSED_BY_USER,
+    }
+)
+"""Ends in which nothing went wrong."""
 
 
 def explanation_lines(explained: service_pb2.ExplainJobResponse, server: str | None) -> Iterator[str]:
@@ -80,19 +89,17 @@ def _running_lines(running: Any) -> Iterator[str]:
 
 
 def _attempt_lines(attempt: Any, explained: service_pb2.ExplainJobResponse) -> Iterator[str]:
-    """One ended attempt, without what the answer has said already; a success needs no explanation."""
+    """One ended attempt, without what the answer has said already; an end that was asked for needs no evidence."""
     yield f"attempt {attempt.attempt} ended {show.reason_name(attempt.reason)}"
-    if attempt.reason == job_pb2.Job.COMPLETED:
-        return
     if attempt.message not in explained.summary:
         yield from _paragraph("  ", attempt.message)
     if attempt.exception_type and attempt.exception_type not in attempt.message:
         yield f"  raised {text.one_line(attempt.exception_type)}"
-    for line in attempt.log_lines:
-        yield f"  | {text.printable(line, keep=chr(9))}"
-    # What to do about an end that was nobody's fault is over with it.
-    if attempt.counted and attempt.hint != explained.hint:
-        yield from _paragraph("  what to do: ", attempt.hint)
+    if attempt.reason not in _ASKED_FOR:
+        for line in attempt.log_lines:
+            yield f"  | {text.printable(line, keep=chr(9))}"
+        if attempt.hint != explained.hint:
+            yield from _paragraph("  what to do: ", attempt.hint)
     yield from _paragraph("  then: ", attempt.consequence)
 
 

@@ -82,7 +82,7 @@ def pause(server: str | None, output: str, job: str, etag: str | None) -> None:
     with connected(server) as client:
         paused = client.pause(job, etag=etag)
     _show_state(paused, output)
-    text.remark(f"Resume it:  gradloom resume {typed(paused.name, server)}")
+    text.remark(f"Resume it: gradloom resume {typed(paused.name, server)}")
 
 
 @client_command

@@ -174,7 +174,7 @@ def _show_created(client: "Client", job: "job_pb2.Job", output: str, server: str
     else:
         text.say(job.name)
     reference = typed(job.name, server)
-    text.remark(f"Watch it:   gradloom watch {reference}")
-    text.remark(f"If it waits or fails:  gradloom explain {reference}")
-    text.remark(f"Its log:    gradloom logs -f {reference}")
-    text.remark(f"Cancel it:  gradloom cancel {reference}")
+    text.remark(f"Watch it:      gradloom watch {reference}")
+    text.remark(f"Why it waits:  gradloom explain {reference}")
+    text.remark(f"Its log:       gradloom logs -f {reference}")
+    text.remark(f"Cancel it:     gradloom cancel {reference}")

@@ -22,7 +22,10 @@ def artifacts(server: str | None, output: str, job: str) -> None:
         return
     from gradloom.client import show
 
-    print_lines(show.artifact_table(found))
+    if found:
+        print_lines(show.artifact_table(found))
+    else:
+        text.remark("It has left no files so far.")
 
 
 @client_command

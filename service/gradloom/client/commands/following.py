@@ -58,8 +58,8 @@ def follow_to_the_end(
             text.say(f"scalars   {text.scalars(final.progress.scalars)}")
         print_lines(show.outcome_details(final))
         if final.state == job_pb2.Job.FAILED:
-            text.remark(f"More:       gradloom explain {typed(job, server)}")
-            text.remark(f"Again:      gradloom retry {typed(job, server)}")
+            text.remark(f"More:   gradloom explain {typed(job, server)}")
+            text.remark(f"Again:  gradloom retry {typed(job, server)}")
     _exit_by_state(final)
 
 
@@ -142,4 +142,4 @@ def metrics(
                 print_lines(map(show.point_line, message.points))
             empty = empty and not message.points
         if empty and output == "text" and cursor is None:
-            text.remark("Nothing was recorded." if follow else "Nothing is recorded so far; -f waits for it.")
+            text.remark("Nothing was recorded." if follow else "Nothing is recorded so far.")

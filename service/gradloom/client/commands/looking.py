@@ -87,7 +87,10 @@ def attempts(server: str | None, output: str, job: str) -> None:
         return
     from gradloom.client import show
 
-    print_lines(show.attempt_table(found))
+    if found:
+        print_lines(show.attempt_table(found))
+    else:
+        text.remark("No attempt has been started.")
 
 
 @client_command

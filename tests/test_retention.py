@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from gradloom.errors import LimitExceededError
 from gradloom.faults import Faults
 from gradloom.spec.retention import check_retention
 from gradloom.v1 import job_pb2, spec_pb2
@@ -147,6 +148,21 @@ def test_a_job_in_use_outlives_its_time(house):
     house.desk.cancel("user")
     house.keeper.tick()
     assert not house.exists("source")
+
+
+def test_trouble_with_the_clock_keeps_no_deleted_job_on_the_disk(house, monkeypatch, caplog):
+    kept, deleted = house.run("kept", a_job_that_keeps(ttl_seconds=1)), house.run("deleted")
+    for attempt in (kept, deleted):
+        house.fail(attempt)
+    house.desk.delete("deleted")
+
+    def is_full(seconds):
+        raise LimitExceededError("the server's disk is full; nothing was stored", subject="disk")
+
+    monkeypatch.setattr(house.store, "keep_clock", is_full)
+    house.keeper.tick()
+    assert house.rows_of(deleted.uid) == {}
+    assert "disk is full" in caplog.text
 
 
 def test_a_job_without_retention_keeps_everything_for_ever(house):

@@ -228,3 +228,22 @@ def test_a_job_acknowledged_before_a_kill_is_there_after_it(start: Callable[...,
     second.stub.CancelJob(service_pb2.CancelJobRequest(name=created.name))
     ended = (job_pb2.Job.CANCELLED,)
     until(lambda: second.stub.GetJob(service_pb2.GetJobRequest(name=created.name)).state in ended)
+
+
+def test_a_job_deleted_before_a_kill_is_ended_and_removed_by_the_next_server(
+    start: Callable[..., Server],
+) -> None:
+    first = start().ready()
+    request = service_pb2.CreateJobRequest(job=digits_job(), job_id="gone")
+    created = first.stub.CreateJob(request, wait_for_ready=True)
+    artifacts = first.data_dir / "artifacts"
+    until(lambda: any(artifacts.iterdir()))
+    first.stub.DeleteJob(service_pb2.DeleteJobRequest(name=created.name, force=True))
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait()
+    second = start().ready()
+    successor = second.stub.CreateJob(request, wait_for_ready=True)
+    assert successor.uid != created.uid
+    until(lambda: created.uid not in [path.name for path in artifacts.iterdir()])
+    listed = second.stub.ListJobs(service_pb2.ListJobsRequest()).jobs
+    assert [job.uid for job in listed] == [successor.uid]

@@ -52,27 +52,38 @@ class Housekeeper:
             sweep_orphans(self._own_root, self._store.known_jobs)
 
     def tick(self, is_stopping: Callable[[], bool] = lambda: False) -> None:
-        """Does what is to be done now; between two jobs it can be stopped."""
-        self._expire()
+        """Does what is to be done now; between two jobs it can be stopped.
+
+        Trouble with one kind of work keeps no other from being done: on a full disk it is removals that help.
+        """
+        for work in (self._expire, self._settle, self._remove_deleted):
+            try:
+                work(is_stopping)
+            except (GradloomError, OSError) as error:
+                self._trouble.tell("The housekeeper failed", error)
+
+    def _expire(self, _is_stopping: Callable[[], bool]) -> None:
+        if not self._store.has_time_to_keep():
+            return
+        served = self._served_before + self._clock() - self._clock_at_start
+        self._store.keep_clock(served)
+        for name in self._store.delete_expired(served):
+            self._instruments.job_deleted(name)
+            logger.info("%s is deleted: the time that its spec.retention gives it after its end is over", name)
+
+    def _settle(self, is_stopping: Callable[[], bool]) -> None:
         for uid in self._store.unsettled_jobs():
             if is_stopping():
                 return
             self._store.settle_job(uid)
             sweep_job(self._store, uid)
+
+    def _remove_deleted(self, is_stopping: Callable[[], bool]) -> None:
         while jobs := self._store.deleted_jobs(but=self._postponed()):
             for job in jobs:
                 if is_stopping():
                     return
                 self._remove(job)
-
-    def _expire(self) -> None:
-        if not self._store.has_time_to_keep():
-            return
-        served = self._served_before + self._clock() - self._clock_at_start
-        self._store.keep_clock(served)
-        for _, name in self._store.delete_expired(served):
-            self._instruments.job_deleted(name)
-            logger.info("%s is deleted: the time that its spec.retention gives it after its end is over", name)
 
     def _remove(self, job: DeletedJob) -> None:
         """Files first: as long as one is left, so is the record of whose it is."""

@@ -51,8 +51,8 @@ class Retention:
         with self._database.read() as connection:
             return bool(connection.scalar(sa.select(waits)))
 
-    def delete_expired(self, clock_seconds: float) -> list[tuple[str, JobName]]:
-        """Deletes jobs whose time to live is over, none of which another job needs; returns their uids and names."""
+    def delete_expired(self, clock_seconds: float) -> list[JobName]:
+        """Deletes jobs whose time to live is over, none of which another job needs; returns the names they had."""
         expired = (
             sa.select(jobs.c.uid, jobs.c.project, jobs.c.job_id)
             .where(jobs.c.ttl_seconds.is_not(None), jobs.c.expires_at_seconds <= clock_seconds)
@@ -68,7 +68,7 @@ class Retention:
                 bury(connection, row.uid)
         for row in rows:
             self.hub.publish(row.uid)
-        return [(row.uid, JobName(row.project, row.job_id)) for row in rows]
+        return [JobName(row.project, row.job_id) for row in rows]
 
     def unsettled_jobs(self) -> list[str]:
         """Uids of jobs that have ended, and whose checkpoints nobody has gone through since; without those in use."""

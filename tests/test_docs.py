@@ -1,13 +1,16 @@
 """What the documents say is what the code does."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from gradloom.__main__ import serve_command
 from gradloom.catalogue import Catalogue
+from gradloom.client.cli import cli
 from gradloom.client.group import ExitCode
 from gradloom.documents import read_job
 from gradloom.errors import InvalidRequestError
@@ -68,8 +71,20 @@ def test_every_setting_command_and_target_that_a_document_names_exists(document:
     assert set(re.findall(r"(?:^\$ |`)make ([a-z]+)", text, flags=re.M)) <= targets
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_option_of_a_command_that_a_document_shows_exists(document: Path) -> None:
+    for line in re.findall(r"^\$ gradloom (.+)$", document.read_text(), flags=re.M):
+        name, *words = shlex.split(line, comments=True)
+        command = serve_command() if name == "serve" else cli.commands[name]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known, line
+
+
 JOB_FILES = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
 """Those of the README; the first is the one that its refusal is about."""
+
+
+SPEC_FRAGMENTS = re.findall(r"```yaml\nspec:\n(.*?)```", (ROOT / "docs/jobs.md").read_text(), flags=re.S)
 
 
 def faults(text: str) -> str:
@@ -81,6 +96,11 @@ def faults(text: str) -> str:
 @pytest.mark.parametrize("text", JOB_FILES, ids=lambda text: read_job(text).display_name)
 def test_a_job_file_of_the_readme_is_accepted(text: str) -> None:
     assert faults(text).startswith("0 faults")
+
+
+@pytest.mark.parametrize("fragment", SPEC_FRAGMENTS)
+def test_a_part_of_a_spec_that_a_document_shows_is_accepted(fragment: str) -> None:
+    assert faults(JOB_FILES[0] + fragment).startswith("0 faults")
 
 
 def test_the_refusal_of_the_readme_is_what_a_user_is_told() -> None:

@@ -23,9 +23,9 @@ types: setup  ## mypy, strict
 imports: setup  ## import-linter: which part may import which
 	$(BIN)/lint-imports --no-cache
 
-bench: setup .venv-bench/.ready  ## measure training speed against Keras and a hand-written loop, and what the service costs
+bench: setup .venv-bench/.ready  ## measure training speed against Keras and a hand-written loop, and what the service costs and bears
 	@tools/dataset
-	@status=0; for bench in training_speed training_overheads service_cost; do \
+	@status=0; for bench in training_speed training_overheads service_cost service_load; do \
 	  $(BIN)/python -m tests.bench.$$bench || status=1; done; exit $$status
 
 exact: setup  ## hold every optimizer with every option of groups to the same weights on 1, 2 and 4 replicas (half an hour)

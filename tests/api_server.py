@@ -134,7 +134,11 @@ async def api_server(
 ) -> AsyncIterator[Api]:
     """Runs the API; `validator` is the command in place of the real one."""
     store = Store.open(f"sqlite:///{directory / 'gradloom.db'}")
-    offload, instruments, health = Offload(), Instruments(60.0), HealthServicer((PUBLIC_SERVICE, HEALTH_SERVICE))
+    offload, instruments, health = (
+        Offload(store.together),
+        Instruments(60.0),
+        HealthServicer((PUBLIC_SERVICE, HEALTH_SERVICE)),
+    )
     catalogue = Catalogue.load()
     training = TrainingServicer(
         store,

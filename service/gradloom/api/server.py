@@ -133,7 +133,7 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         store = Store.open(settings.database_url)
         stack.callback(store.close)
         await asyncio.to_thread(bring_in_packages)
-        offload = Offload()
+        offload = Offload(store.together)
         stack.callback(offload.close)
         instruments = Instruments(settings.finished_job_metrics_grace)
         devices = _devices(settings)

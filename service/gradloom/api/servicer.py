@@ -72,7 +72,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         new = await self._offload.read(self._creation.check, request)
         if request.validate_only:
             return await self._validated(new)
-        return await self._offload.write(self._stored, new)
+        return await self._stored(new)
 
     async def RetryJob(self, request: service_pb2.RetryJobRequest, context: Any) -> job_pb2.Job:
         """Makes a new job from one that has ended, and queues it."""
@@ -82,7 +82,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
             return new
         if request.validate_only:
             return await self._validated(new)
-        return await self._offload.write(self._stored, new)
+        return await self._stored(new)
 
     async def GetJob(self, request: service_pb2.GetJobRequest, context: Any) -> job_pb2.Job:
         """Gives one job."""
@@ -182,9 +182,11 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         if self._draining.is_set():
             raise ServerUnavailableError("the server is stopping")
 
-    def _stored(self, new: NewJob) -> job_pb2.Job:
+    async def _stored(self, new: NewJob) -> job_pb2.Job:
         now = self._clock()
-        job = self._store.create_job(new.name, new.job, new.request_id, new.request_digest, now, new.retried)
+        job = await self._offload.write_together(
+            self._store.create_job, new.name, new.job, new.request_id, new.request_digest, now, new.retried
+        )
         if job.create_time.ToDatetime(UTC) == now:
             # Not the repeat of an earlier request.
             self._instruments.job_created()

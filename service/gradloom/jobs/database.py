@@ -5,6 +5,7 @@ IMMEDIATE, so that no write finds out half-way that another process was faster. 
 (synchronous=FULL) unless it says that it may be lost with the power; it is never lost with the process.
 """
 
+import queue
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -37,42 +38,78 @@ class Database:
     def __init__(self, url: str):
         self._url = _checked(url)
         self._write_lock = threading.Lock()
+        self._is_durable = True
+        self._shared = threading.local()
         self._writer = self._engine(read_only=False, connections=1)
         self._readers = self._engine(read_only=True, connections=READERS)
+        # Connections stay open and in hand: to take one from a pool and give it back costs as much as a query.
+        self._idle_readers: queue.LifoQueue[sa.Connection | None] = queue.LifoQueue()
+        for _ in range(READERS):
+            self._idle_readers.put(None)
         try:
-            with self._writer.begin() as connection:
-                _upgrade(connection, self._url)
-        except exc.DBAPIError as error:
+            self._writing = self._writer.connect()
+            with self._writing.begin():
+                _upgrade(self._writing, self._url)
+        except (exc.DBAPIError, sqlite3.DatabaseError) as error:
             self.close()
-            raise StoreUnusableError(f"cannot use the database {_shown(self._url)}: {error.orig}") from error
+            cause = error.orig if isinstance(error, exc.DBAPIError) else error
+            raise StoreUnusableError(f"cannot use the database {_shown(self._url)}: {cause}") from error
         except StoreUnusableError:
             self.close()
             raise
 
     def close(self) -> None:
         """Closes every connection; the last one folds the WAL into the database."""
+        while not self._idle_readers.empty():
+            if (reader := self._idle_readers.get_nowait()) is not None:
+                reader.close()
         self._readers.dispose()
+        if hasattr(self, "_writing"):
+            self._writing.close()
         self._writer.dispose()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one moment of the database and changes nothing."""
-        with _translated_failures(), self._readers.connect() as connection, connection.begin():
-            yield connection
+        with _translated_failures():
+            reader = self._idle_readers.get(timeout=READ_TIMEOUT_SECONDS)
+            try:
+                reader = reader or self._readers.connect()
+                with reader.begin():
+                    yield reader
+            finally:
+                self._idle_readers.put(reader)
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[sa.Connection]:
         """A transaction that is committed at the end, or leaves nothing behind when something is raised.
 
         With durable=False the commit does not wait for the disk: it outlives the process, but a power cut may take it.
+        Within `together` it is part of that transaction.
         """
-        with (
-            _translated_failures(),
-            self._write_lock,
-            self._writer.connect().execution_options(gradloom_durable=durable) as connection,
-            connection.begin(),
-        ):
-            yield connection
+        connection: sa.Connection | None = getattr(self._shared, "connection", None)
+        if connection is not None:
+            with _translated_failures(), connection.begin_nested():
+                yield connection
+            return
+        with _translated_failures(), self._write_lock:
+            self._is_durable = durable
+            with self._writing.begin():
+                yield self._writing
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Makes one durable transaction of this thread's writes within: they wait for the disk once.
+
+        A write that raises leaves nothing behind, and the others stand. When the database itself fails, nothing of any
+        of them may be kept: what it raised must go through here.
+        """
+        with self.write() as connection:
+            self._shared.connection = connection
+            try:
+                yield
+            finally:
+                self._shared.connection = None
 
     def _engine(self, *, read_only: bool, connections: int) -> sa.Engine:
         engine = sa.create_engine(
@@ -103,10 +140,9 @@ class Database:
             if read_only:
                 driver.execute("BEGIN")
                 return
-            durable = connection.get_execution_options().get("gradloom_durable", True)
-            if connection.info.get("gradloom_durable") is not durable:
-                driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                connection.info["gradloom_durable"] = durable
+            if connection.info.get("is_durable") is not self._is_durable:
+                driver.execute(f"PRAGMA synchronous={'FULL' if self._is_durable else 'NORMAL'}")
+                connection.info["is_durable"] = self._is_durable
             driver.execute("BEGIN IMMEDIATE")
 
         return engine
@@ -170,5 +206,5 @@ def _translated_failures() -> Iterator[None]:
         raise ServerUnavailableError(
             f"the server's database cannot be used now ({cause}); nothing was stored"
         ) from error
-    except exc.TimeoutError as error:
+    except queue.Empty as error:
         raise LimitExceededError("too many reads of the server's database at once", subject="database") from error

@@ -6,6 +6,8 @@ however much happens.
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -64,6 +66,7 @@ class Hub:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._watchers: dict[str | None, set[Watcher]] = {}
+        self._held = threading.local()
 
     def watch(self, uid: str | None = None) -> Watcher:
         """A watcher of one job, or of every job; a context manager, for the running event loop."""
@@ -71,10 +74,26 @@ class Hub:
 
     def publish(self, uid: str) -> None:
         """Wakes whoever watches the job."""
+        held: list[str] | None = getattr(self._held, "uids", None)
+        if held is not None:
+            held.append(uid)
+            return
         with self._lock:
             for key in (uid, None):
                 for watcher in self._watchers.get(key, ()):
                     watcher._wake()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps what this thread publishes within until the end, when it can be seen."""
+        uids: list[str] = []
+        self._held.uids = uids
+        try:
+            yield
+        finally:
+            self._held.uids = None
+            for uid in dict.fromkeys(uids):
+                self.publish(uid)
 
     def watcher_count(self) -> int:
         """How many watch now."""

@@ -81,10 +81,9 @@ class Reads:
         selection = order.arranged(with_view(view), key).where(jobs.c.project == project, ~jobs.c.deleted)
         if condition is not None:
             selection = selection.where(condition)
+        # Every filter is a statement of its own: kept compiled, those of hostile callers would fill the memory.
+        options = {} if condition is None else {"compiled_cache": None}
         with self._database.read() as connection:
-            if condition is not None:
-                # Every filter is a statement of its own: kept compiled, those of hostile callers would fill the memory.
-                connection.execution_options(compiled_cache=None)
             return _page(
                 connection,
                 selection,
@@ -92,6 +91,7 @@ class Reads:
                 lambda row: job_in_view(row, view),
                 lambda row: paging.write_token(query, *order.key(row)),
                 most_bytes,
+                options,
             )
 
     def events_after(self, uid: str, number: int, limit: int = 100) -> list[job_pb2.Event]:
@@ -266,13 +266,14 @@ def _page(
     message: Callable[[sa.Row[Any]], M],
     token: Callable[[sa.Row[Any]], str],
     most_bytes: int = sys.maxsize,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[list[M], str]:
     """The first rows of a selection, and a token when more follow: to know, it asks for one row too many."""
     size = paging.effective_page_size(page_size)
     page: list[M] = []
     room, last = most_bytes, None
     # Read one by one, so that large rows behind the end of the page take no memory.
-    with connection.execute(selection.limit(size + 1)) as rows:
+    with connection.execute(selection.limit(size + 1), execution_options=options) as rows:
         for row in rows:
             told = message(row)
             room -= told.ByteSize()

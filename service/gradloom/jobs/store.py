@@ -6,6 +6,8 @@ Every method may raise ServerUnavailableError when the database cannot be used j
 and LimitExceededError when the disk is full (to trainers that is ServerUnavailableError too); then nothing was stored.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from gradloom.jobs.attempt_writes import AttemptWrites
@@ -57,3 +59,13 @@ class Store(
     def close(self) -> None:
         """Closes the database; the store is of no use afterwards."""
         self._database.close()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Makes what this thread changes within durable at once, at the end; nobody sees or is told of it before.
+
+        A change that is refused leaves nothing behind, and the others stand. ServerUnavailableError and
+        LimitExceededError must go through, and then nothing of all is stored.
+        """
+        with self.hub.held(), self._database.together():
+            yield

@@ -1,9 +1,13 @@
 """What stays of a job when it has ended is what its spec says; nothing goes too early, and nothing that is in use."""
 
+import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from google.protobuf.duration_pb2 import Duration
 
 from gradloom.errors import LimitExceededError
@@ -176,6 +180,30 @@ def test_a_job_without_retention_keeps_everything_for_ever(house):
         house.keeper.tick()
     assert steps_on_record(house, attempt.uid) == [10, 20, 30]
     assert house.exists("one")
+
+
+def test_a_look_reads_none_of_the_jobs_that_the_housekeeper_has_no_work_with(house):
+    house.run("one", a_job_that_keeps(ttl_seconds=60, keep_last=1))
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection, cursor, statement, parameters, *_):
+        asked.append((statement, parameters))
+
+    for engine in (house.store._database._readers, house.store._database._writer):
+        sa.event.listen(engine, "before_cursor_execute", note)
+    house.keeper.tick()
+    house.store.count_jobs_by_state()
+    looks = [(statement, values) for statement, values in asked if " jobs " in statement.replace("\n", " ")]
+    assert len(looks) == 7
+    connection = sqlite3.connect(house.directory / "gradloom.db")
+    for statement, values in looks:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+        ways = {step.partition("INDEX ")[2].partition(" ")[0] for step in plan if re.match("(SCAN|SEARCH) jobs", step)}
+        if "GROUP BY" in statement and "deleted" not in statement:
+            assert "COVERING INDEX" in plan[0]
+        else:
+            assert ways <= {"jobs_deleted", "jobs_unsettled", "jobs_to_expire"}, (statement, plan)
+    connection.close()
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ class Retention:
             )
 
     def has_time_to_keep(self) -> bool:
-        """Whether a job that has ended is to be deleted some day, so that the clock matters."""
-        waits = sa.exists().where(jobs.c.ttl_seconds.is_not(None), JOB_HAS_ENDED)
+        """Whether a job is to be deleted some time after its end, so that the clock matters."""
+        waits = sa.exists().where(jobs.c.ttl_seconds.is_not(None))
         with self._database.read() as connection:
             return bool(connection.scalar(sa.select(waits)))
 

@@ -128,7 +128,7 @@ jobs = Table(
     Index("jobs_by_display_name", "project", "display_name", "sequence"),
     Index("jobs_by_project_and_state", "project", "state", "sequence"),
     # Of the few that the housekeeper has work with.
-    Index("jobs_deleted", "sequence", sqlite_where=text("deleted = 1"), postgresql_where=text("deleted")),
+    Index("jobs_deleted", "state", "sequence", sqlite_where=text("deleted = 1"), postgresql_where=text("deleted")),
     Index("jobs_unsettled", "state", sqlite_where=text("unsettled = 1"), postgresql_where=text("unsettled")),
     Index(
         "jobs_to_expire",

@@ -76,7 +76,7 @@ def upgrade() -> None:
         where = sa.text(condition)
         expressions = [sa.text(column) for column in of_waiting]
         op.create_index(name, "jobs", expressions, unique=False, sqlite_where=where, postgresql_where=where)
-    _create_index("jobs_deleted", ["sequence"], sqlite="deleted = 1", postgresql="deleted")
+    _create_index("jobs_deleted", ["state", "sequence"], sqlite="deleted = 1", postgresql="deleted")
     _create_index("jobs_unsettled", ["state"], sqlite="unsettled = 1", postgresql="unsettled")
     has_ttl = "ttl_seconds IS NOT NULL"
     _create_index("jobs_to_expire", ["expires_at_seconds", "state"], sqlite=has_ttl, postgresql=has_ttl)

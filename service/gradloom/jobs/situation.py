@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from gradloom.job import JobName
 from gradloom.jobs.database import Database
 from gradloom.jobs.messages import attempt_message, job_message
-from gradloom.jobs.queries import JOBS, named, no_job
-from gradloom.jobs.schema import attempts, jobs, specs
+from gradloom.jobs.queries import JOBS, by_index, named, no_job
+from gradloom.jobs.schema import IS_READY, attempts, jobs, specs
 from gradloom.v1 import job_pb2, spec_pb2
 
 MOST_JOBS: Final = 20
@@ -90,6 +90,7 @@ class Situations:
             if row is None:
                 raise no_job(name)
             waits = row.state == job_pb2.Job.QUEUED
+            before, ahead = _before(connection, row, owned_gpus) if waits else (0, ())
             spec = spec_pb2.JobSpec.FromString(row.spec)
             return Situation(
                 uid=row.uid,
@@ -104,8 +105,8 @@ class Situations:
                 counted_attempts=row.counted_attempts,
                 backoff_seconds=row.backoff_seconds,
                 attempts=_attempts(connection, row.uid, name),
-                position=_position(connection, row, owned_gpus) if waits else 0,
-                ahead=_ahead(connection, row, owned_gpus) if waits else (),
+                position=before + 1 if waits else 0,
+                ahead=ahead,
                 holders=_holders(connection, row, owned_gpus) if waits else (),
             )
 
@@ -145,38 +146,41 @@ _OTHER: Final[tuple[sa.ColumnElement[Any], ...]] = (
 )
 
 
-def _before(row: sa.Row[Any], owned_gpus: int) -> sa.ColumnElement[bool]:
-    """Selects the jobs before this one that wait for devices of the same kind."""
+def _before(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> tuple[int, tuple[OtherJob, ...]]:
+    """How many jobs for devices of the same kind are before this one, and the first of them.
+
+    Jobs that back off are passed over. Reads the index of the queue alone, one demand after the other.
+    """
+    ready = sa.text(IS_READY)
     earlier = (jobs.c.priority > row.priority) | ((jobs.c.priority == row.priority) & (jobs.c.sequence < row.sequence))
-    waiting = (jobs.c.state == job_pb2.Job.QUEUED) & ~jobs.c.deleted
-    takes_cpu = _takes_cpu(owned_gpus)
-    before: sa.ColumnElement[bool] = waiting & earlier & (takes_cpu if _wants_cpu(row, owned_gpus) else ~takes_cpu)
-    return before
-
-
-def _takes_cpu(owned_gpus: int) -> sa.ColumnElement[bool]:
-    """As `Devices.demand`, in SQL."""
-    replicas, gpus = sa.func.coalesce(jobs.c.cpu_replicas, 0), sa.func.coalesce(jobs.c.gpus, owned_gpus)
-    return sa.or_(replicas > 0, gpus == 0)
+    demands = sa.select(jobs.c.gpus, jobs.c.cpu_replicas).where(ready).distinct()
+    number = 0
+    found: list[sa.Row[Any]] = []
+    for demand in connection.execute(by_index(demands, "jobs_ready")).all():
+        if _wants_cpu(demand, owned_gpus) != _wants_cpu(row, owned_gpus):
+            continue
+        of_demand = (
+            ready,
+            earlier,
+            jobs.c.gpus.is_not_distinct_from(demand.gpus),
+            jobs.c.cpu_replicas.is_not_distinct_from(demand.cpu_replicas),
+        )
+        counted = sa.select(sa.func.count()).select_from(jobs).where(*of_demand)
+        number += connection.execute(by_index(counted, "jobs_ready")).scalar_one()
+        first = (
+            sa.select(*_OTHER, jobs.c.sequence)
+            .where(*of_demand)
+            .order_by(jobs.c.priority.desc(), jobs.c.sequence)
+            .limit(MOST_JOBS)
+        )
+        found += connection.execute(by_index(first, "jobs_ready")).all()
+    found.sort(key=lambda other: (-other.priority, other.sequence))
+    return number, tuple(_other(other) for other in found[:MOST_JOBS])
 
 
 def _wants_cpu(row: sa.Row[Any], owned_gpus: int) -> bool:
+    """As `Devices.demand`."""
     return bool(row.cpu_replicas) or not (owned_gpus if row.gpus is None else row.gpus)
-
-
-def _position(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> int:
-    before = sa.select(sa.func.count()).select_from(jobs).where(_before(row, owned_gpus))
-    return 1 + connection.execute(before).scalar_one()
-
-
-def _ahead(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> tuple[OtherJob, ...]:
-    before = (
-        sa.select(*_OTHER)
-        .where(_before(row, owned_gpus))
-        .order_by(jobs.c.priority.desc(), jobs.c.sequence)
-        .limit(MOST_JOBS)
-    )
-    return tuple(_other(other) for other in connection.execute(before))
 
 
 def _holders(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> tuple[OtherJob, ...]:

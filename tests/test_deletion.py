@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gradloom.attempt.v1 import attempt_pb2
-from gradloom.errors import EtagMismatchError, NotFoundError, WrongStateError
+from gradloom.errors import AlreadyExistsError, EtagMismatchError, NotFoundError, WrongStateError
 from gradloom.jobs.leavings import remove_tree
 from gradloom.supervisor.attempt_directory import AttemptDirectory
 from gradloom.v1 import job_pb2
@@ -280,3 +280,19 @@ def test_a_start_leaves_jobs_those_who_live_and_what_nobody_here_made(house):
     )
     house.serve()
     assert not live.exists()
+
+
+def test_requests_are_remembered_for_an_hour_at_least_and_not_for_ever(house: House) -> None:
+    def ask() -> job_pb2.Job:
+        return house.store.create_job(name_of("one"), a_job(), "request", "digest", house.desk.now())
+
+    first = ask()
+    for _ in range(4):
+        house.seconds += 900
+        house.keeper.tick()
+        assert ask() == first
+    for _ in range(16):
+        house.seconds += 900
+        house.keeper.tick()
+    with pytest.raises(AlreadyExistsError):
+        ask()

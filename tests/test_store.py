@@ -113,14 +113,16 @@ def test_a_request_id_with_another_body_is_refused(desk):
     assert store.get_job(name_of("one")).state == Job.QUEUED
 
 
-def test_a_request_is_remembered_for_more_than_an_hour_and_not_for_ever(desk):
+def test_a_request_is_forgotten_at_the_second_call_after_it_and_not_at_the_first(desk):
     store = desk.store
-    hour = 3600
-    first = store.create_job(name_of("one"), a_job(), "request", "digest", after(0))
-    assert store.create_job(name_of("one"), a_job(), "request", "digest", after(2 * hour)) == first
-    store.create_job(name_of("two"), a_job(), "later request", "digest", after(25 * hour))
+    first = store.create_job(name_of("one"), a_job(), "request", "digest", desk.now())
+    store.forget_requests()
+    assert store.create_job(name_of("one"), a_job(), "request", "digest", desk.now()) == first
+    later = store.create_job(name_of("two"), a_job(), "later request", "digest", desk.now())
+    store.forget_requests()
     with pytest.raises(AlreadyExistsError):
-        store.create_job(name_of("one"), a_job(), "request", "digest", after(25 * hour))
+        store.create_job(name_of("one"), a_job(), "request", "digest", desk.now())
+    assert store.create_job(name_of("two"), a_job(), "later request", "digest", desk.now()) == later
 
 
 def test_a_queued_job_is_cancelled_at_once(desk):

@@ -1,4 +1,4 @@
-"""Keeps the house: removes deleted jobs, lets go of what ended jobs need not keep, and sweeps the artifact root.
+"""Keeps the house: removes deleted jobs, lets go of what ended jobs need not keep, sweeps, forgets old requests.
 
 Whatever is half done when a server dies is on record as to be done, and the next server does it.
 """
@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 30.0
 """After a job whose files could not be removed."""
+REMEMBER_SECONDS: Final = 7200.0
+"""For so long at least the repeat of a request is given the first result, and for as long again at most while the
+server runs."""
 
 
 class Housekeeper:
@@ -41,6 +44,7 @@ class Housekeeper:
         self._clock = clock
         self._clock_at_start = clock()
         self._served_before = 0.0
+        self._forget_at = clock() + REMEMBER_SECONDS
         self._not_before: dict[str, float] = {}
         self._trouble = TroubleLog(logger, clock)
 
@@ -56,11 +60,16 @@ class Housekeeper:
 
         Trouble with one kind of work keeps no other from being done: on a full disk it is removals that help.
         """
-        for work in (self._expire, self._settle, self._remove_deleted):
+        for work in (self._expire, self._settle, self._remove_deleted, self._forget_requests):
             try:
                 work(is_stopping)
             except (GradloomError, OSError) as error:
                 self._trouble.tell("The housekeeper failed", error)
+
+    def _forget_requests(self, _is_stopping: Callable[[], bool]) -> None:
+        if self._clock() >= self._forget_at:
+            self._forget_at = self._clock() + REMEMBER_SECONDS
+            self._store.forget_requests()
 
     def _expire(self, _is_stopping: Callable[[], bool]) -> None:
         if not self._store.has_time_to_keep():

@@ -1,17 +1,33 @@
 """Each request once: what the first request of an id returned, every repeat of it returns."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from gradloom.errors import EtagMismatchError, FieldFault, InvalidRequestError
+from gradloom.jobs.database import Database
 from gradloom.jobs.schema import requests, specs
 from gradloom.v1 import job_pb2
 
-REQUEST_RETENTION: Final = timedelta(hours=24)
-"""For how long at least a repeated request returns the first result."""
+_OLD: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""In place of the time of a request that is forgotten next."""
+
+
+class Requests:
+    """The store's part that forgets requests."""
+
+    _database: Database
+
+    def forget_requests(self) -> None:
+        """Forgets what was there at the call before; what came since goes with the next call.
+
+        No wall clock decides: one that jumps would forget what was asked for a moment ago.
+        """
+        with self._database.write(durable=False) as connection:
+            connection.execute(requests.delete().where(requests.c.time == _OLD))
+            connection.execute(requests.update().values(time=_OLD))
 
 
 def once(
@@ -64,7 +80,6 @@ def _remember(
     if kept.HasField("resolved_spec"):
         kept.resolved_spec.Clear()
         kept.resolved_spec.SetInParent()
-    connection.execute(requests.delete().where(requests.c.time < now - REQUEST_RETENTION))
     connection.execute(
         requests.insert(),
         {

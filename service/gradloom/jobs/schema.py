@@ -312,6 +312,7 @@ requests = Table(
     Column("job_uid", Text, nullable=False),
     # The Job that was returned, without spec and resolved_spec.
     Column("response", LargeBinary, nullable=False),
+    # When it was made; 1970 once it is the next to be forgotten.
     Column("time", UtcTime, nullable=False),
     Index("requests_by_time", "time"),
 )

@@ -20,6 +20,7 @@ from gradloom.jobs.limit_writes import LimitWrites
 from gradloom.jobs.pause_writes import PauseWrites
 from gradloom.jobs.reads import Reads
 from gradloom.jobs.report_writes import ReportWrites
+from gradloom.jobs.requests import Requests
 from gradloom.jobs.retention import Retention
 from gradloom.jobs.retries import Retries
 from gradloom.jobs.scalars import Scalars
@@ -39,6 +40,7 @@ class Store(
     Scalars,
     Deletion,
     Retention,
+    Requests,
 ):
     """Jobs and all that belongs to them, in a database; what each part offers stands in its own module."""
 

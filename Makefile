@@ -1,6 +1,6 @@
 # Every target sets up what it needs first, and says what it installs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: run test check lint types imports bench exact setup proto catalogue reference lock format clean help
+.PHONY: run test check lint types imports bench exact chaos setup proto catalogue reference lock format clean help
 BIN := .venv/bin
 
 run: setup  ## train the Fashion-MNIST example through the service, end to end, on this machine
@@ -30,6 +30,9 @@ bench: setup .venv-bench/.ready  ## measure training speed against Keras and a h
 
 exact: setup  ## hold every optimizer with every option of groups to the same weights on 1, 2 and 4 replicas (half an hour)
 	$(BIN)/python -m tests.exactness
+
+chaos: setup  ## kill, stop, stall and refuse for MINUTES (10) and see that every invariant holds; SEED does it again
+	$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 setup: .venv/.ready  ## make .venv from requirements.lock
 

@@ -1,0 +1,145 @@
+"""What goes wrong on purpose: each harm is done once, at a moment and to a process that the draw decides."""
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+
+from gradloom.v1 import job_pb2, service_pb2
+from tests.faults import census
+from tests.faults.witness import CALL_SECONDS
+
+if TYPE_CHECKING:
+    from tests.faults.chaos import Chaos
+
+Job = job_pb2.Job
+
+
+@dataclass(frozen=True)
+class Harm:
+    """Something that goes wrong, and how often among others."""
+
+    weight: int
+    do: Callable[["Chaos", random.Random], None]
+
+
+def _kill(kind: str) -> Callable[["Chaos", random.Random], None]:
+    def kill(chaos: "Chaos", draw: random.Random) -> None:
+        send_signal(_one_of(chaos.victims()[kind], draw.random()), signal.SIGKILL)
+
+    return kill
+
+
+def _kill_server(chaos: "Chaos", draw: random.Random) -> None:
+    chaos.server.kill()
+    time.sleep(draw.uniform(0.0, 1.0))
+    chaos.server.start()
+
+
+def _kill_server_while_it_starts(chaos: "Chaos", draw: random.Random) -> None:
+    chaos.server.kill()
+    for _ in range(draw.randint(1, 3)):
+        chaos.server.spawn()
+        time.sleep(draw.uniform(0.1, 2.0))
+        chaos.server.kill()
+    chaos.server.start()
+
+
+def _kill_several(chaos: "Chaos", draw: random.Random) -> None:
+    victims = [pid for kind in chaos.victims().values() for pid in kind]
+    chosen = [pid for pid in victims if draw.random() < 0.5]
+    draw.shuffle(chosen)
+    for pid in chosen:
+        send_signal(pid, signal.SIGKILL)
+    time.sleep(0.1)
+    chaos.restart_if_dead()
+
+
+def _drain(chaos: "Chaos", draw: random.Random) -> None:
+    code = chaos.server.terminate()
+    assert code == 0, f"the drained server ended with {code}"
+    left = census.processes_of(chaos.directory)
+    assert not left, f"left after a drain: {left}"
+    chaos.server.start()
+
+
+def _kill_during_drain(chaos: "Chaos", draw: random.Random) -> None:
+    assert chaos.server.process is not None
+    chaos.server.process.send_signal(signal.SIGTERM)
+    time.sleep(draw.uniform(0.0, 2.0))
+    chaos.server.kill()
+    chaos.server.start()
+
+
+def _stall(chaos: "Chaos", draw: random.Random) -> None:
+    """Stops a process for a while, as a machine does that swaps."""
+    found = chaos.victims()
+    pid = _one_of(found[draw.choice(list(found))], draw.random())
+    send_signal(pid, signal.SIGSTOP)
+    time.sleep(draw.uniform(0.0, 3.0))
+    send_signal(pid, signal.SIGCONT)
+
+
+def _refuse_writes(chaos: "Chaos", draw: random.Random) -> None:
+    """Has the kernel refuse every write of a process to a file for a while, as a disk does that fails."""
+    found = chaos.victims()
+    pid = _one_of(found[draw.choice(("server", "supervisor", "trainer"))], draw.random())
+    if pid is None:
+        return
+    try:
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        time.sleep(draw.uniform(0.1, 2.0))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    except ProcessLookupError:
+        pass  # It has ended meanwhile.
+
+
+def _cancel(chaos: "Chaos", draw: random.Random) -> None:
+    """Cancels a job that trains or waits; it never succeeds after that."""
+    at = draw.random()
+    candidates = [promise for promise in chaos.trained() if not promise.ended]
+    if not candidates:
+        return
+    promise = candidates[int(at * len(candidates))]
+    try:
+        job = chaos.witness.stub.CancelJob(service_pb2.CancelJobRequest(name=promise.name), timeout=CALL_SECONDS)
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+            raise
+        return  # It has ended a moment ago.
+    assert job.state in (Job.CANCELLING, Job.CANCELLED), job
+    promise.expected_ends = {Job.CANCELLED}
+
+
+HARMS: dict[str, Harm] = {
+    "kill -9 of a trainer": Harm(6, _kill("trainer")),
+    "kill -9 of a supervisor": Harm(4, _kill("supervisor")),
+    "kill -9 of the spare's supervisor": Harm(2, _kill("spare")),
+    "kill -9 of the spare trainer": Harm(2, _kill("spare trainer")),
+    "kill -9 of the server": Harm(4, _kill_server),
+    "kill -9 of the server while it starts": Harm(2, _kill_server_while_it_starts),
+    "kill -9 of several": Harm(4, _kill_several),
+    "SIGTERM to the server": Harm(2, _drain),
+    "kill -9 of the server while it drains": Harm(2, _kill_during_drain),
+    "a process that stalls": Harm(3, _stall),
+    "a disk that refuses writes": Harm(3, _refuse_writes),
+    "a cancel": Harm(2, _cancel),
+}
+
+
+def _one_of(pids: Sequence[int], at: float) -> int | None:
+    return pids[int(at * len(pids))] if pids else None
+
+
+def send_signal(pid: int | None, number: int) -> None:
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)

@@ -122,7 +122,7 @@ def check_fit(
 def build_metrics(
     arrays: Arrays, model: keras.Model, targets: Sequence[Target], strategy: tf.distribute.Strategy
 ) -> None:
-    """Makes the variables of metrics that have none before their first batch: a checkpoint may be restored into them.
+    """Makes the variables that metrics make with their first batch: a checkpoint may be restored into them.
 
     Args:
         arrays: Examples that fit.
@@ -134,9 +134,8 @@ def build_metrics(
     for target, output in zip(targets, outputs, strict=True):
         labels = tf.constant(_two(arrays.labels_of(target.name)))
         for metric in target.metrics:
-            if not metric.variables:
-                strategy.run(metric.update_state, (labels, output))
-                metric.reset_state()
+            strategy.run(metric.update_state, (labels, output))
+            metric.reset_state()
 
 
 def _feature_faults(features: np.ndarray, field: str, model: keras.Model) -> Iterator[FieldFault]:

@@ -327,6 +327,10 @@ def test_a_cancelled_job_says_whether_it_had_started(place: Place) -> None:
     told = place.explain("late")
     assert told.summary == "late was cancelled by a user in attempt 1."
     assert told.attempts[0].consequence == "A user cancelled the job; nothing follows."
+    place.create("between")
+    place.end(place.train("between"), Job.TRAINER_LOST)
+    place.desk.cancel("between")
+    assert place.explain("between").summary == "between was cancelled by a user after attempt 1."
 
 
 def test_a_failure_tells_reason_exception_hint_and_why_nothing_follows(place: Place) -> None:

@@ -142,8 +142,10 @@ def _resting(situation: Situation) -> str:
     if job.state == Job.SUCCEEDED:
         return f"{name} succeeded in {attempts}: {job.state_message.rstrip('.')}."
     if job.state == Job.CANCELLED:
-        when = f"in attempt {job.attempt_count}" if situation.attempts else "before it had started"
-        return f"{name} was cancelled by a user {when}."
+        if not situation.attempts:
+            return f"{name} was cancelled by a user before it had started."
+        during = "in" if situation.attempts[0].message.reason == Job.CANCELLED_BY_USER else "after"
+        return f"{name} was cancelled by a user {during} attempt {job.attempt_count}."
     after = f"after {attempts}" if job.attempt_count else "before its first attempt"
     return f"{name} failed {after} with {reason_name(job.state_reason)}: {job.state_message.rstrip('.')}."
 

@@ -184,6 +184,14 @@ def test_a_log_that_could_not_all_be_written_is_told_whatever_the_end(row: dict[
     assert told.endswith(f"; {lost}")
 
 
+def test_an_end_that_was_asked_for_is_an_error_with_a_hint_only_where_it_fails_the_job() -> None:
+    deadline = decide(replace(ROW, stopping_reason=Job.DEADLINE_EXCEEDED), exited(signal=15), AttemptLog(), RetrySpec())
+    assert deadline.outcome.error is not None
+    assert "max_run_duration" in deadline.outcome.error.hint
+    preempted = decide(replace(ROW, stopping_reason=Job.PREEMPTED), exited(signal=15), AttemptLog(), RetrySpec())
+    assert preempted.outcome.error is None
+
+
 def test_a_failure_shows_the_end_of_the_log_and_a_success_no_error() -> None:
     log = AttemptLog(["Traceback", "ValueError"], size_bytes=3000, dropped_bytes=1000)
     failed = decide(ROW, exited(exit_code=1), log, RetrySpec()).outcome

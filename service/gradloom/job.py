@@ -89,7 +89,9 @@ REASON_RULES: Final[Mapping[int, ReasonRule]] = {
     job_pb2.Job.TRAINER_SILENT: ReasonRule(retried=True, counted=True),
 }
 
-SAVING_REASONS: Final = frozenset({job_pb2.Job.SERVER_STOPPED, job_pb2.Job.PAUSED_BY_USER, job_pb2.Job.PREEMPTED})
+SAVING_REASONS: Final = frozenset(
+    {job_pb2.Job.SERVER_STOPPED, job_pb2.Job.PAUSED_BY_USER, job_pb2.Job.PREEMPTED, job_pb2.Job.DEADLINE_EXCEEDED}
+)
 """An attempt that is being ended for one of these saves a checkpoint first, if it trains."""
 
 DEFAULT_PROJECT: Final = "default"

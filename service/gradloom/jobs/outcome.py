@@ -64,7 +64,8 @@ def decide(
     if record is not None and record.log_loss:
         # The log itself says so only where there was room for that.
         message = f"{message}; {record.log_loss}"
-    if reason in (Job.COMPLETED, Job.CANCELLED_BY_USER) or reason in SAVING_REASONS:
+    was_wanted = reason in (Job.COMPLETED, Job.CANCELLED_BY_USER) or reason in SAVING_REASONS
+    if was_wanted and next_state != Job.FAILED:
         error = None
     else:
         error = error or job_pb2.JobError(message=message)

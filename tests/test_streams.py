@@ -127,6 +127,22 @@ async def test_a_watch_starts_at_a_cursor_or_at_the_start_but_not_at_both(api: A
     assert (refused.code, refused.fields) == (Code.INVALID_ARGUMENT, ["from_start"])
 
 
+async def test_many_watchers_of_a_job_share_the_reads_of_the_store_and_see_the_same(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, reads, look = api.create(), [], api.store.look
+    monkeypatch.setattr(api.store, "look", lambda *asked: (reads.append(asked), look(*asked))[1])
+    streams = [api.stub.WatchJob(service_pb2.WatchJobRequest(name=str(name), from_start=True)) for _ in range(50)]
+    for stream in streams:
+        await stream.read()
+    attempt = api.claim(name)
+    report(api, attempt, 1, 5, epochs=3)
+    api.end(attempt, Job.TRAINER_RAISED, Job.FAILED)
+    seen = [[message.event for message in await rest_of(stream) if message.HasField("event")] for stream in streams]
+    assert seen == [api.store.events_after(attempt.uid, 0)] * 50
+    assert len(reads) < 50
+
+
 async def test_progress_between_events_is_the_newest_not_every_one(api: Api) -> None:
     name = api.create()
     attempt = api.claim(name)

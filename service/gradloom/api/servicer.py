@@ -17,7 +17,7 @@ from gradloom.api.offload import Offload
 from gradloom.api.retries import RetryRequests
 from gradloom.api.updates import checked_update
 from gradloom.api.validator import Validator
-from gradloom.api.watch import watch_job
+from gradloom.api.watch import Looks, watch_job
 from gradloom.catalogue import Catalogue
 from gradloom.errors import AlreadyExistsError, NotFoundError, ServerUnavailableError
 from gradloom.job import TERMINAL_STATES, JobName
@@ -61,10 +61,12 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         self._explainer = explainer
         self._clock = clock
         self._draining = asyncio.Event()
+        self._looks = Looks(store, offload)
 
     def drain(self) -> None:
         """Refuses new jobs and ends every stream, from now on."""
         self._draining.set()
+        self._store.hub.wake_all()
 
     async def CreateJob(self, request: service_pb2.CreateJobRequest, context: Any) -> job_pb2.Job:
         """Checks a job and queues it."""
@@ -158,7 +160,8 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         self, request: service_pb2.WatchJobRequest, context: Any
     ) -> AsyncGenerator[service_pb2.WatchJobResponse, None]:
         """Follows a job."""
-        return self._until_drained(watch_job(self._store, self._offload, request))
+        self._refuse_when_draining()
+        return watch_job(self._store, self._offload, self._looks, request, self._draining.is_set)
 
     def StreamLogs(
         self, request: service_pb2.StreamLogsRequest, context: Any

@@ -1,14 +1,18 @@
 """WatchJob: a job's present state, then what happens to it, with a cursor to go on from."""
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from gradloom.api.convert import job_name, refused
 from gradloom.api.offload import Offload
-from gradloom.errors import CursorExpiredError
+from gradloom.errors import CursorExpiredError, ServerUnavailableError
 from gradloom.faults import shown
 from gradloom.job import TERMINAL_STATES
+from gradloom.jobs.events import Watcher
 from gradloom.jobs.records import JobSnapshot
 from gradloom.jobs.store import Store
 from gradloom.v1 import service_pb2
@@ -19,33 +23,97 @@ LOOK_SECONDS: Final = 15.0
 """The store is read at least so often, should a wake be lost."""
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What those are told who have seen the events up to one number; shared, so never changed."""
+
+    snapshot: JobSnapshot
+    now: service_pb2.WatchJobResponse
+    """The job alone."""
+    events: tuple[service_pb2.WatchJobResponse, ...]
+    """The events that follow, at most EVENTS_AT_ONCE."""
+
+
+class Looks:
+    """Looks at jobs for all who watch: a thousand watchers of a job cost one read of the store, and hold one answer."""
+
+    def __init__(self, store: Store, offload: Offload):
+        self._store = store
+        self._offload = offload
+        self._by_uid: dict[str, tuple[int, dict[int, asyncio.Future[_Look]]]] = {}
+
+    @contextmanager
+    def watch(self, uid: str) -> Iterator[Watcher]:
+        """Wakes for one job; what was read for it is forgotten with its last watcher."""
+        try:
+            with self._store.hub.watch(uid) as watcher:
+                yield watcher
+        finally:
+            if not self._store.hub.is_watched(uid):
+                self._by_uid.pop(uid, None)
+
+    async def after(self, watcher: Watcher, uid: str, number: int, *, anew: bool = False) -> _Look:
+        """A look that begins after whatever woke this watcher; `anew`: also when somebody had such a look before."""
+        version, looks = self._by_uid.get(uid, (None, {}))
+        if version != watcher.version or anew:
+            looks = {}
+            self._by_uid[uid] = (watcher.version, looks)
+        look = looks.get(number)
+        if look is None or (look.done() and (look.cancelled() or look.exception())):
+            look = looks[number] = asyncio.ensure_future(self._offload.read(self._look, uid, number))
+            # Also takes what it raises when nobody waits any more, so that nobody logs it.
+            look.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(look)
+
+    def _look(self, uid: str, number: int) -> _Look:
+        snapshot = self._store.look(uid, number, EVENTS_AT_ONCE)
+        told = (
+            service_pb2.WatchJobResponse(job=snapshot.job, event=event, cursor=_cursor(uid, event.number))
+            for event in snapshot.events
+        )
+        now = service_pb2.WatchJobResponse(job=snapshot.job, cursor=_cursor(uid, number))
+        return _Look(snapshot, now, tuple(told))
+
+
 async def watch_job(
-    store: Store, offload: Offload, request: service_pb2.WatchJobRequest
+    store: Store,
+    offload: Offload,
+    looks: Looks,
+    request: service_pb2.WatchJobRequest,
+    is_draining: Callable[[], bool],
 ) -> AsyncGenerator[service_pb2.WatchJobResponse, None]:
     """Yields the job now, every event after the cursor, from the first on or from now on, and ends with the job.
 
-    Events come in order, and between them the newest progress.
-
-    What is yielded waits for the reader; progress meanwhile is replaced, not queued.
+    Events come in order, and between them the newest progress. What is yielded waits for the reader; progress meanwhile
+    is replaced, not queued. Raises ServerUnavailableError when the server drains, of which `hub.wake_all` tells; the
+    cursors stay good.
     """
     if request.from_start and request.cursor:
         raise refused("from_start", "must not come with a cursor, which says from where; got both")
-    uid = (await offload.read(store.snapshot, job_name(request.name))).uid
-    with store.hub.watch(uid) as watcher:
-        snapshot = await offload.read(store.snapshot_by_uid, uid)
+    snapshot = await offload.read(store.snapshot, job_name(request.name))
+    uid = snapshot.uid
+    with looks.watch(uid) as watcher:
+        if not request.from_start and not request.cursor:
+            snapshot = await offload.read(store.snapshot_by_uid, uid)
         number = _first_seen(request, snapshot)
-        yield service_pb2.WatchJobResponse(job=snapshot.job, cursor=_cursor(uid, number))
+        look = await looks.after(watcher, uid, number)
+        yield look.now
+        told = look.snapshot.job
         while True:
-            while snapshot.event_number > number:
-                for event in await offload.read(store.events_after, uid, number, EVENTS_AT_ONCE):
-                    number = event.number
-                    yield service_pb2.WatchJobResponse(job=snapshot.job, event=event, cursor=_cursor(uid, number))
-            if snapshot.job.state in TERMINAL_STATES:
-                return
-            await watcher.wait(LOOK_SECONDS)
-            sent, snapshot = snapshot, await offload.read(store.snapshot_by_uid, uid)
-            if snapshot.event_number <= number and snapshot.job != sent.job:
-                yield service_pb2.WatchJobResponse(job=snapshot.job, cursor=_cursor(uid, number))
+            for message in look.events:
+                number = message.event.number
+                yield message
+            if not look.events and look.snapshot.job is not told and look.snapshot.job != told:
+                yield look.now
+            told = look.snapshot.job
+            timed_out = False
+            if number == look.snapshot.event_number:
+                if told.state in TERMINAL_STATES:
+                    return
+                timed_out = not await watcher.wait(LOOK_SECONDS)
+            if is_draining():
+                raise ServerUnavailableError("the server is stopping; go on from the last cursor")
+            look = await looks.after(watcher, uid, number, anew=timed_out)
 
 
 def _cursor(uid: str, number: int) -> str:

@@ -25,6 +25,11 @@ class Watcher:
         self._woken = asyncio.Event()
         self._wake_is_scheduled = False
 
+    @property
+    def version(self) -> int:
+        """Rises with whatever happens to the job while somebody watches it: a version has one state."""
+        return self._hub._versions[self._uid]
+
     async def wait(self, timeout_seconds: float | None = None) -> bool:
         """Waits until the job changed since the last wait (or since entering); False when the time ran out first."""
         try:
@@ -66,6 +71,8 @@ class Hub:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._watchers: dict[str | None, set[Watcher]] = {}
+        # How often each was published that is watched now.
+        self._versions: dict[str | None, int] = {}
         self._held = threading.local()
 
     def watch(self, uid: str | None = None) -> Watcher:
@@ -80,7 +87,16 @@ class Hub:
             return
         with self._lock:
             for key in (uid, None):
+                if key in self._versions:
+                    self._versions[key] += 1
                 for watcher in self._watchers.get(key, ()):
+                    watcher._wake()
+
+    def wake_all(self) -> None:
+        """Wakes every watcher, though nothing happened to its job."""
+        with self._lock:
+            for watchers in self._watchers.values():
+                for watcher in watchers:
                     watcher._wake()
 
     @contextmanager
@@ -95,6 +111,11 @@ class Hub:
             for uid in dict.fromkeys(uids):
                 self.publish(uid)
 
+    def is_watched(self, uid: str) -> bool:
+        """Whether anybody watches this job now."""
+        with self._lock:
+            return uid in self._watchers
+
     def watcher_count(self) -> int:
         """How many watch now."""
         with self._lock:
@@ -103,6 +124,7 @@ class Hub:
     def _add(self, uid: str | None, watcher: Watcher) -> None:
         with self._lock:
             self._watchers.setdefault(uid, set()).add(watcher)
+            self._versions.setdefault(uid, 0)
 
     def _remove(self, uid: str | None, watcher: Watcher) -> None:
         with self._lock:
@@ -110,3 +132,4 @@ class Hub:
             watchers.discard(watcher)
             if not watchers:
                 self._watchers.pop(uid, None)
+                self._versions.pop(uid, None)

@@ -59,6 +59,20 @@ class Reads:
             raise no_job_of(uid)
         return JobSnapshot(row.uid, job_in_view(row, view), row.event_number)
 
+    def look(self, uid: str, after: int, limit: int) -> JobSnapshot:
+        """The job without its specs, and the first events that follow event `after`, at most `limit`.
+
+        Raises NotFoundError.
+        """
+        with self._database.read() as connection:
+            row = job_by_uid(connection, uid, BASIC)
+            if row is None or row.deleted:
+                raise no_job_of(uid)
+            new = row.event_number > after
+            values = {"uid": uid, "number": after, "most": limit}
+            found = connection.execute(_EVENTS_AFTER, values).all() if new else []
+        return JobSnapshot(row.uid, job_in_view(row, BASIC), row.event_number, tuple(map(event_message, found)))
+
     def list_jobs(
         self,
         project: str,

@@ -199,6 +199,8 @@ class JobSnapshot:
     uid: str
     job: job_pb2.Job
     event_number: int
+    events: tuple[job_pb2.Event, ...] = ()
+    """Those that were asked for, read at the same moment."""
 
 
 @dataclass(frozen=True)

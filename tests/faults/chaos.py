@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from gradloom.job import state_name
-from gradloom.v1 import job_pb2
+from gradloom.v1 import job_pb2, service_pb2
 from tests.e2e.server import Server, digits_job, wait_until
 from tests.faults import census
 from tests.faults.clerk import Clerk
 from tests.faults.harms import HARMS, send_signal
-from tests.faults.witness import Promise, Witness
+from tests.faults.witness import CALL_SECONDS, Promise, Witness
 
 Job = job_pb2.Job
 JOBS_AT_ONCE = 3
@@ -34,7 +34,7 @@ class ChaosError(AssertionError):
 
 def dropout_job() -> dict[str, Any]:
     """Some seconds of training whose result depends on random numbers drawn meanwhile."""
-    job = digits_job(epochs=6, retry={"max_attempts": 20})
+    job = digits_job(epochs=6, retry={"max_attempts": 20}, scheduling={"preemptible": True})
     job["spec"]["model"]["layers"].insert(4, {"type": "Dropout", "config": {"rate": 0.2}})
     job["spec"]["training"] |= {"steps_per_epoch": 400, "checkpoint": {"every_seconds": 0.5}}
     return job
@@ -158,15 +158,23 @@ class Chaos:
         self.note("lets everything end")
         self._wait_for_ends(list(self.witness.promises.values()))
         self.witness.wait_for_watches(30.0)
+        wait_until(self._deleted_is_gone, 60.0, "the files of deleted jobs are gone")
         for promise in self.witness.promises.values():
             states = [event.state for event in promise.events if event.state]
             if promise.final is not None and states[-1] != promise.final.state:
                 self.witness.faults.append(f"{promise.name}: the last event tells of {state_name(states[-1])}")
         self.look()
 
+    def _deleted_is_gone(self) -> bool:
+        artifacts = self.server.data_directory / "artifacts"
+        return not any((artifacts / promise.uid).exists() for promise in self.witness.gone)
+
     def _wait_for_ends(self, promises: Sequence[Promise]) -> None:
         def ended() -> bool:
             self.look()
+            for promise in promises:
+                if promise.state == Job.PAUSED:
+                    self.witness.stub.ResumeJob(service_pb2.ResumeJobRequest(name=promise.name), timeout=CALL_SECONDS)
             return all(promise.ended for promise in promises)
 
         wait_until(ended, SETTLE_SECONDS, "every job ends")

@@ -8,13 +8,13 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from gradloom.v1 import job_pb2, service_pb2
 from tests.faults import census
-from tests.faults.witness import CALL_SECONDS
+from tests.faults.witness import CALL_SECONDS, Promise
 
 if TYPE_CHECKING:
     from tests.faults.chaos import Chaos
@@ -104,19 +104,51 @@ def _refuse_writes(chaos: "Chaos", draw: random.Random) -> None:
 
 def _cancel(chaos: "Chaos", draw: random.Random) -> None:
     """Cancels a job that trains or waits; it never succeeds after that."""
-    at = draw.random()
-    candidates = [promise for promise in chaos.trained() if not promise.ended]
-    if not candidates:
-        return
-    promise = candidates[int(at * len(candidates))]
+    promise = _unended(chaos, draw)
+    request = service_pb2.CancelJobRequest(name=promise.name)
+    if _accepted(chaos.witness.stub.CancelJob, request):
+        promise.expected_ends = {Job.CANCELLED}
+
+
+def _pause(chaos: "Chaos", draw: random.Random) -> None:
+    promise = _unended(chaos, draw)
+    _accepted(chaos.witness.stub.PauseJob, service_pb2.PauseJobRequest(name=promise.name))
+
+
+def _resume(chaos: "Chaos", draw: random.Random) -> None:
+    promise = _unended(chaos, draw)
+    _accepted(chaos.witness.stub.ResumeJob, service_pb2.ResumeJobRequest(name=promise.name))
+
+
+def _reorder(chaos: "Chaos", draw: random.Random) -> None:
+    """Gives a job another priority, so that it may take the devices of another one, or lose its own."""
+    promise = _unended(chaos, draw)
+    job = job_pb2.Job(name=promise.name, priority=draw.randint(-3, 3))
+    _accepted(chaos.witness.stub.UpdateJob, service_pb2.UpdateJobRequest(job=job))
+
+
+def _delete(chaos: "Chaos", draw: random.Random) -> None:
+    """Deletes a job, whatever it does; nothing of it is to be seen any more."""
+    promises = chaos.trained()
+    promise = promises[int(draw.random() * len(promises))]
+    if _accepted(chaos.witness.stub.DeleteJob, service_pb2.DeleteJobRequest(name=promise.name, force=True)):
+        chaos.witness.deleted(promise)
+
+
+def _unended(chaos: "Chaos", draw: random.Random) -> Promise:
+    promises = [promise for promise in chaos.trained() if not promise.ended]
+    return promises[int(draw.random() * len(promises))]
+
+
+def _accepted(method: Any, request: Any) -> bool:
+    """Asks; False when the job's state does not allow it (any more)."""
     try:
-        job = chaos.witness.stub.CancelJob(service_pb2.CancelJobRequest(name=promise.name), timeout=CALL_SECONDS)
+        method(request, timeout=CALL_SECONDS)
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
             raise
-        return  # It has ended a moment ago.
-    assert job.state in (Job.CANCELLING, Job.CANCELLED), job
-    promise.expected_ends = {Job.CANCELLED}
+        return False
+    return True
 
 
 HARMS: dict[str, Harm] = {
@@ -131,7 +163,11 @@ HARMS: dict[str, Harm] = {
     "kill -9 of the server while it drains": Harm(2, _kill_during_drain),
     "a process that stalls": Harm(3, _stall),
     "a disk that refuses writes": Harm(3, _refuse_writes),
-    "a cancel": Harm(2, _cancel),
+    "a cancel": Harm(1, _cancel),
+    "a pause": Harm(3, _pause),
+    "the end of a pause": Harm(4, _resume),
+    "another priority": Harm(3, _reorder),
+    "a deletion": Harm(1, _delete),
 }
 
 

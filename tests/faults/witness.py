@@ -30,6 +30,7 @@ class Promise:
     """Its results were held against those of the undisturbed job."""
     final: job_pb2.Job | None = None
     attempt_count: int = 0
+    state: int = Job.QUEUED
     events: list[job_pb2.Event] = field(default_factory=list)
 
     @property
@@ -47,6 +48,8 @@ class Witness:
         self.promises: dict[str, Promise] = {}
         self.faults: list[str] = []
         """What was seen that must not be."""
+        self.gone: list[Promise] = []
+        """Deleted jobs."""
         self._closing = threading.Event()
         self._watchers: list[threading.Thread] = []
 
@@ -68,10 +71,21 @@ class Witness:
             watcher.start()
         return known
 
+    def deleted(self, promise: Promise) -> None:
+        """Takes note of a job that the server said is deleted."""
+        self.gone.append(self.promises.pop(promise.name))
+
     def look(self) -> None:
         """Holds every job against what was seen of it before; the server may go away meanwhile."""
         for promise in list(self.promises.values()):
             self.look_at(promise)
+        for promise in self.gone:
+            try:
+                self.stub.GetJob(service_pb2.GetJobRequest(name=promise.name), timeout=CALL_SECONDS)
+                self.faults.append(f"{promise.name} was deleted, and is there")
+            except grpc.RpcError as error:
+                if error.code() not in (*AWAY, grpc.StatusCode.NOT_FOUND):
+                    self.faults.append(f"{promise.name} was deleted: {error.code().name}, {error.details()}")
 
     def look_at(self, promise: Promise) -> job_pb2.Job | None:
         """One job; None when the server is away."""
@@ -82,7 +96,7 @@ class Witness:
                 self.faults.append(f"{promise.name}: {error.code().name}, {error.details()}")
             return None
         self.faults += [f"{promise.name}: {fault}" for fault in _faults_of(promise, job, attempts)]
-        promise.attempt_count = job.attempt_count
+        promise.attempt_count, promise.state = job.attempt_count, job.state
         if job.state in TERMINAL_STATES:
             promise.final = promise.final or job
         return job

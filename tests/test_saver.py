@@ -86,6 +86,21 @@ def test_a_due_checkpoint_waits_for_the_one_before_and_the_best_one_is_never_lef
     assert [(c.global_step, c.best) for c in reversed(server.checkpoints)] == [(1, False), (5, True)]
 
 
+def test_best_checkpoints_that_were_bettered_before_they_were_on_record_are_left_out(attempt):
+    session, server = attempt
+    training = build(examples(40))
+    with saver(session, training) as saving:
+        server.stop()
+        for epoch in (1, 2, 3, 4):
+            training.run_epoch(epoch)
+            path = saving.save_best()
+            saving.wait_until_written()
+        server.start()
+    # The first one was on its way while the server was away.
+    assert [(c.global_step, c.best) for c in reversed(server.checkpoints)] == [(5, True), (20, True)]
+    assert len(list(path.parent.iterdir())) == 2
+
+
 def test_a_disk_that_refuses_every_other_checkpoint_is_told_of_once(attempt):
     session, server = attempt
     training = build(examples(40))

@@ -233,9 +233,20 @@ class Saver:
                 self._notice(f"a checkpoint could be written again, that of step {snapshot.header.global_step}")
                 self._failure_is_told = False
         with self._changed:
+            if snapshot.best:
+                self._drop_superseded()
             self._unrecorded.append(snapshot)
             self._writing, self._pending, self._failing_since = False, None, None
             self._changed.notify_all()
+
+    def _drop_superseded(self) -> None:
+        """Forgets best checkpoints that wait for their record and have been bettered before anything else was saved.
+
+        Epochs may be shorter than the way to the record, and whoever is killed goes on from what is on it. The first
+        in line may be on its way.
+        """
+        while len(self._unrecorded) > 1 and self._unrecorded[-1].best and not self._unrecorded[-1].final:
+            (self._attempt.directory / self._unrecorded.pop().path).unlink(missing_ok=True)
 
     def _note_failure(self, snapshot: Snapshot, error: OSError) -> None:
         step, now = snapshot.header.global_step, time.monotonic()

@@ -10,7 +10,8 @@ from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, AttemptStart, Ended, Lost, Observation
 from gradloom.jobs.records import AttemptRow
-from gradloom.jobs.scheduler import Scheduler, Timing
+from gradloom.jobs.scheduler import Scheduler
+from gradloom.jobs.timing import Timing
 from gradloom.supervisor.attempt_directory import AttemptDirectory, ExitRecord
 from gradloom.v1 import job_pb2
 from tests.stores import STORES, Desk, a_job, name_of, report

@@ -22,9 +22,10 @@ from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, AttemptStart
 from gradloom.jobs.local_launcher import LocalLauncher
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
-from gradloom.jobs.scheduler import Scheduler, Timing, token_digest
+from gradloom.jobs.scheduler import Scheduler, token_digest
 from gradloom.jobs.server_beat import ServerBeat
 from gradloom.jobs.store import Store
+from gradloom.jobs.timing import Timing
 from gradloom.jobs.trouble import TroubleLog
 from gradloom.supervisor import processes
 from gradloom.supervisor.attempt_directory import AttemptDirectory
@@ -680,7 +681,7 @@ def test_an_attempt_that_cannot_be_looked_after_is_one_line_in_the_log(
     world.tick()
     (attempt,) = world.store.live_attempts()
     for _ in range(3):
-        with world.scheduler._logged(attempt):
+        with world.scheduler._trouble.kept_from_others(f"{attempt.full_name} could not be looked after"):
             raise OSError(errno.ENOSPC, "No space left on device")
     lines = [message for message in caplog.messages if "looked after" in message]
     assert lines == [f"{name_of('a')}/attempts/1 could not be looked after: [Errno 28] No space left on device"]

@@ -10,7 +10,7 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.queue import Holder, Waiting, plan
 from gradloom.jobs.records import QueuedJob
-from gradloom.jobs.scheduler import Timing
+from gradloom.jobs.timing import Timing
 from gradloom.v1 import job_pb2
 from tests.stage import Stage
 from tests.stores import completed

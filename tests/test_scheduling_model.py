@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gradloom.errors import AttemptSupersededError, WrongStateError
 from gradloom.job import LIVE_STATES, TERMINAL_STATES
 from gradloom.jobs.devices import Devices
-from gradloom.jobs.scheduler import Timing
+from gradloom.jobs.timing import Timing
 from gradloom.v1 import job_pb2
 from tests.stage import Stage
 from tests.stores import completed, name_of

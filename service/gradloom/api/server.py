@@ -47,9 +47,10 @@ from gradloom.jobs.housekeeping import Housekeeper
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.local_launcher import LocalLauncher
 from gradloom.jobs.lock import DataDirectoryInUseError, DataDirectoryLock, hold_data_directory
-from gradloom.jobs.scheduler import Scheduler, Timing
+from gradloom.jobs.scheduler import Scheduler
 from gradloom.jobs.server_beat import ServerBeat
 from gradloom.jobs.store import Store
+from gradloom.jobs.timing import Timing
 from gradloom.settings import Settings, is_loopback
 from gradloom.spec import OwnedDevices
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gradloom.job import ENDING_STATES
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.queue import Holder, Plan, Waiting, plan
 from gradloom.jobs.records import AttemptRow, QueuedJob
@@ -43,13 +42,12 @@ class Planner:
 
 
 def _holder(attempt: AttemptRow) -> Holder:
-    is_ending = bool(attempt.stopping_reason) or attempt.job_state in ENDING_STATES or attempt.finish is not None
     return Holder(
         attempt.uid,
         attempt.number,
         () if attempt.devices_released else attempt.devices,
         attempt.priority,
         attempt.sequence,
-        may_make_room=attempt.preemptible and not attempt.devices_released and not is_ending,
-        is_ending=is_ending,
+        may_make_room=attempt.preemptible and not attempt.devices_released and not attempt.is_ending,
+        is_ending=attempt.is_ending,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gradloom.attempt.v1 import attempt_pb2
-from gradloom.job import JobName
+from gradloom.job import ENDING_STATES, JobName
 from gradloom.jobs.manifest import checkpoint_id
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -84,6 +84,16 @@ class AttemptRow:
     def directory(self) -> Path:
         """The attempt's directory, below which everything lies that it writes."""
         return Path(self.artifact_root, self.uid, str(self.number))
+
+    @property
+    def full_name(self) -> str:
+        """The resource name."""
+        return self.name.attempt(self.number)
+
+    @property
+    def is_ending(self) -> bool:
+        """It has said how it ended, or somebody has asked for its end."""
+        return bool(self.stopping_reason) or self.job_state in ENDING_STATES or self.finish is not None
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,32 @@
-"""Takes jobs from the queue to their ends: claims devices, launches, follows, stops, decides.
+"""Takes jobs from the queue to their ends: claims devices, launches, and sees to what follows them.
 
 All that matters is in the store and in the attempts' directories; what the scheduler remembers beside them may be lost
 at any moment. A claim is stored before its attempt is launched, and an attempt is ended in the store only once
 nothing of it is left, so a job never has two live attempts, whatever is killed when.
 """
 
-import contextlib
 import hashlib
 import logging
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gradloom.errors import AttemptSupersededError, GradloomError, WrongStateError
-from gradloom.job import ENDING_STATES, SAVING_REASONS, TERMINAL_STATES, reason_name, state_name
 from gradloom.jobs.deadlines import Deadlines
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.disks import Disks
+from gradloom.jobs.following import Following
 from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
-from gradloom.jobs.launcher import Alive, AttemptStart, Ended, Launcher, LaunchError, Lost, Observation
-from gradloom.jobs.leavings import read_log, remove_unfinished
-from gradloom.jobs.outcome import decide
+from gradloom.jobs.launcher import AttemptStart, Launcher, LaunchError
 from gradloom.jobs.planner import Planner
 from gradloom.jobs.queue import Plan, Preemption
 from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.store import Store
 from gradloom.jobs.sweep import sweep_job
+from gradloom.jobs.timing import Timing
 from gradloom.jobs.trouble import TroubleLog
 from gradloom.v1 import job_pb2
 
@@ -39,28 +35,6 @@ logger = logging.getLogger(__name__)
 _LEASE_SECONDS = 5.0
 _DRAIN_LOOK_SECONDS = 0.05
 _KILL_SECONDS = 10.0
-_END_SECONDS = 3.0
-"""The part of a drain that is left for ending what has not saved in time."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long the scheduler waits for what."""
-
-    stop_grace_seconds: float = 10.0
-    """Between asking a trainer to end and killing it."""
-    save_seconds: float = 60.0
-    """What a trainer has to save a checkpoint that is to end, before it is signalled; a drain says it anew."""
-    finish_grace_seconds: float = 30.0
-    """A trainer that has reported its end and lives on is stopped after this."""
-    launch_pause_seconds: float = 5.0
-    """After a launch that failed, which is the machine's fault rather than the job's."""
-    spare_pause_seconds: float = 20.0
-    """The longest that the spare's imports are put off, so as not to slow an attempt that prepares."""
-    report_timeout_seconds: float = 300.0
-    """A trainer of which nothing is heard for so long is stopped."""
-    reservation_seconds: float = 60.0
-    """A job that has not fitted for so long has devices held back for it."""
 
 
 def utc_now() -> datetime:
@@ -97,33 +71,31 @@ class Scheduler:
         self._trainer_address = trainer_address
         self._timing = timing or Timing()
         self._clock = clock
-        self._stop_grace_seconds = self._timing.stop_grace_seconds
-        self._save_seconds = self._timing.save_seconds
         self._owner = str(uuid.uuid4())
         self._lease_beat = 0
         self._next_lease = 0.0
         self._no_claim_before = clock()
-        self._seen_at: dict[tuple[str, int, str], float] = {}
-        self._stops_sent: set[tuple[str, int]] = set()
         self._taken_count = 0
         self._trouble = TroubleLog(logger, clock)
         self._hearing = hearing or Hearing(clock)
         self._disks = disks or Disks({})
         self._told_of_full_disk: set[str] = set()
         self._deadlines = Deadlines(store, instruments, clock)
+        self._following = Following(store, launcher, instruments, self._hearing, self._timing, clock)
         self._planner = Planner(store, devices, self._timing.reservation_seconds, clock)
 
     def adopt(self) -> None:
         """Takes over what an earlier server left; before the first tick."""
         for attempt in self._store.take_over(self._owner):
-            observed = type(self._observe(attempt)).__name__.lower()
-            logger.info("Took over %s: %s", _named(attempt), observed)
+            observed = type(self._following.observe(attempt)).__name__.lower()
+            logger.info("Took over %s: %s", attempt.full_name, observed)
         for uid in self._store.unswept_jobs():
             sweep_job(self._store, uid)
 
     def tick(self, now: datetime) -> None:
         """Does what is to be done now: ends what has ended, stops what must end, claims what fits, keeps a spare."""
-        live = self._follow(now)
+        live = self._following.follow(now)
+        self._taken_count = len(_taken(live))
         self._hearing.tick((attempt.uid, attempt.number) for attempt in live)
         self._deadlines.look(live, now)
         self._claim(live, now)
@@ -140,28 +112,27 @@ class Scheduler:
         Kills what is left after the timeout, or at once when hurried. Returns when nothing is left. No tick may follow.
         """
         deadline = self._clock() + timeout_seconds
-        self._stop_grace_seconds = timeout_seconds
-        self._save_seconds = timeout_seconds - min(_END_SECONDS, timeout_seconds / 2)
+        self._following.hurry(timeout_seconds)
         for attempt in self._store.live_attempts():
-            with self._logged(attempt):
+            with self._trouble.kept_from_others(f"{attempt.full_name} could not be stopped"):
                 # Before it is stopped, so that a server that dies here leaves the reason to the next one. From now on
                 # the answer to a report is to save and to stop.
                 reason, message = job_pb2.Job.SERVER_STOPPED, "the server was stopped"
                 self._store.mark_stopping(attempt.uid, attempt.number, reason, message)
-        self._follow(utc_now())
+        self._following.follow(utc_now())
         self._launcher.close()
-        with self._kept_apart("What is left of the jobs' limits could not be stored"):
+        with self._trouble.kept_from_others("What is left of the jobs' limits could not be stored"):
             self._deadlines.settle()
-        while (live := self._follow(utc_now())) and self._clock() < deadline and not is_hurried():
+        while (live := self._following.follow(utc_now())) and self._clock() < deadline and not is_hurried():
             time.sleep(_DRAIN_LOOK_SECONDS)
         for attempt in live:
-            with self._logged(attempt):
+            with self._trouble.kept_from_others(f"{attempt.full_name} could not be stopped"):
                 self._launcher.stop(attempt.directory, 0.0)
         deadline = self._clock() + _KILL_SECONDS
-        while (live := self._follow(utc_now())) and self._clock() < deadline:
+        while (live := self._following.follow(utc_now())) and self._clock() < deadline:
             time.sleep(_DRAIN_LOOK_SECONDS)
         for attempt in live:
-            logger.error("%s does not end; the next server follows it", _named(attempt))
+            logger.error("%s does not end; the next server follows it", attempt.full_name)
 
     def device_counts(self) -> dict[str, int]:
         """How many devices are `free` and `claimed`, as of the last tick."""
@@ -188,96 +159,6 @@ class Scheduler:
     def kept_devices(self) -> Mapping[str, str]:
         """The devices that are held back, each with the uid of the waiting job that it is for."""
         return self._planner.kept
-
-    # Attempts that live
-
-    def _follow(self, now: datetime) -> list[AttemptRow]:
-        """Looks after every live attempt; returns those that live on."""
-        left = []
-        for attempt in self._store.live_attempts():
-            ended = False
-            with self._logged(attempt):
-                ended = self._settle(attempt, now)
-            if not ended:
-                left.append(attempt)
-        keys = {(attempt.uid, attempt.number) for attempt in left}
-        self._stops_sent &= keys
-        self._seen_at = {key: at for key, at in self._seen_at.items() if key[:2] in keys}
-        self._taken_count = len(_taken(left))
-        return left
-
-    def _settle(self, attempt: AttemptRow, now: datetime) -> bool:
-        """Ends the attempt if it has ended; stops it if it must end. Tells whether it is ended in the store."""
-        observed = self._observe(attempt)
-        if isinstance(observed, Alive):
-            self._stop_if_silent(attempt)
-            self._stop_if_due(attempt)
-            return False
-        if isinstance(observed, Lost) and not self._launcher.kill_leftovers(attempt.directory):
-            if self._is_news(attempt, "left over"):
-                logger.warning("Something of %s is left and does not end yet", _named(attempt))
-            return False
-        # What the trainer reported last may be newer than the row that was read before the look.
-        for newest in self._store.attempts_of(attempt.uid):
-            if newest.number == attempt.number:
-                return self._end(newest, observed, now)
-        return False
-
-    def _observe(self, attempt: AttemptRow) -> Observation:
-        try:
-            return self._launcher.observe(attempt.directory)
-        except OSError as error:
-            # What cannot be seen is taken for alive: a second attempt must not start beside it.
-            if self._is_news(attempt, "unreadable"):
-                logger.warning("%s cannot be read: %s", attempt.directory, error)
-            return Alive()
-
-    def _stop_if_silent(self, attempt: AttemptRow) -> None:
-        seconds = self._hearing.silent_seconds(attempt.uid, attempt.number)
-        is_ending = attempt.stopping_reason or attempt.job_state in ENDING_STATES or attempt.finish is not None
-        if seconds >= self._timing.report_timeout_seconds and not is_ending:
-            message = f"nothing was heard of the trainer for {seconds:.0f} s (--report-timeout)"
-            self._store.mark_stopping(attempt.uid, attempt.number, job_pb2.Job.TRAINER_SILENT, message)
-
-    def _stop_if_due(self, attempt: AttemptRow) -> None:
-        key = (attempt.uid, attempt.number)
-        lingers = attempt.finish is not None and self._age(attempt, "finished") > self._timing.finish_grace_seconds
-        wanted = attempt.job_state == job_pb2.Job.CANCELLING or attempt.stopping_reason or lingers
-        if wanted and key not in self._stops_sent and not self._may_save(attempt):
-            self._launcher.stop(attempt.directory, self._stop_grace_seconds)
-            self._stops_sent.add(key)
-
-    def _may_save(self, attempt: AttemptRow) -> bool:
-        """Tells whether the attempt is told to save by the answers to its reports, and has time left to."""
-        is_wanted = attempt.stopping_reason in SAVING_REASONS and attempt.job_state != job_pb2.Job.CANCELLING
-        can_save = is_wanted and attempt.finish is None and attempt.is_training
-        return can_save and self._age(attempt, "saving") < self._save_seconds
-
-    def _end(self, attempt: AttemptRow, observed: Ended | Lost | LaunchError, now: datetime) -> bool:
-        directory = attempt.directory
-        retry = self._store.spec_of(attempt.uid).retry
-        verdict = decide(attempt, observed, read_log(directory), retry)
-        remove_unfinished(directory, keep_export=verdict.next_state == job_pb2.Job.SUCCEEDED)
-        try:
-            self._store.end_attempt(attempt.uid, attempt.number, verdict.outcome, verdict.next_state, now)
-        except (WrongStateError, AttemptSupersededError) as error:
-            logger.info("%s is decided again: %s", _named(attempt), error)
-            return False
-        name, reason = attempt.name, verdict.outcome.reason
-        to = state_name(verdict.next_state)
-        logger.info(
-            "%s ended: %s, %s; the job is %s",
-            _named(attempt),
-            reason_name(reason),
-            verdict.outcome.message,
-            to,
-        )
-        self._instruments.attempt_ended(name, reason)
-        if verdict.next_state in TERMINAL_STATES:
-            self._instruments.job_finished(name, verdict.next_state, reason)
-        with self._logged(attempt):
-            sweep_job(self._store, attempt.uid)
-        return True
 
     # Jobs that wait
 
@@ -307,7 +188,7 @@ class Scheduler:
         for start in planned.starts:
             if start.uid not in self._told_of_full_disk:
                 self._told_of_full_disk.add(start.uid)
-                with self._kept_apart("A full disk could not be told in a job's events"):
+                with self._trouble.kept_from_others("A full disk could not be told in a job's events"):
                     self._store.note_waiting(start.uid, f"waits, because {full}", now)
         return True
 
@@ -329,43 +210,19 @@ class Scheduler:
         try:
             self._launcher.start(start)
         except LaunchError as error:
-            logger.error("%s could not be started: %s", _named(attempt), error)
+            logger.error("%s could not be started: %s", attempt.full_name, error)
             self._no_claim_before = self._clock() + self._timing.launch_pause_seconds
-            self._end(attempt, error, now)
+            self._following.end(attempt, error, now)
             return None
-        logger.info("%s started on %s", _named(attempt), ", ".join(devices))
+        logger.info("%s started on %s", attempt.full_name, ", ".join(devices))
         return attempt
-
-    @contextlib.contextmanager
-    def _logged(self, attempt: AttemptRow) -> Iterator[None]:
-        """Keeps one attempt's trouble, such as a full disk, from the others; the next look tries again."""
-        with self._kept_apart(f"{_named(attempt)} could not be looked after"):
-            yield
-
-    @contextlib.contextmanager
-    def _kept_apart(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (GradloomError, OSError) as error:
-            self._trouble.tell(what, error)
 
     # What the scheduler remembers
 
     def _is_preparing(self, live: list[AttemptRow]) -> bool:
         """Tells whether an attempt prepares, which the imports of a new spare would slow down."""
         starting = [attempt for attempt in live if attempt.job_state == job_pb2.Job.STARTING]
-        return any(self._age(attempt, "starting") < self._timing.spare_pause_seconds for attempt in starting)
-
-    def _is_news(self, attempt: AttemptRow, what: str) -> bool:
-        """Tells whether the scheduler sees the attempt so for the first time."""
-        known = (attempt.uid, attempt.number, what) in self._seen_at
-        self._age(attempt, what)
-        return not known
-
-    def _age(self, attempt: AttemptRow, what: str) -> float:
-        """Seconds since the scheduler first saw the attempt so, by its own clock."""
-        now = self._clock()
-        return now - self._seen_at.setdefault((attempt.uid, attempt.number, what), now)
+        return any(self._following.age(attempt, "starting") < self._timing.spare_pause_seconds for attempt in starting)
 
 
 def token_digest(token: str) -> str:
@@ -375,7 +232,3 @@ def token_digest(token: str) -> str:
 
 def _taken(live: list[AttemptRow]) -> set[str]:
     return {device for attempt in live if not attempt.devices_released for device in attempt.devices}
-
-
-def _named(attempt: AttemptRow) -> str:
-    return attempt.name.attempt(attempt.number)

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from gradloom.errors import GradloomError
@@ -18,6 +19,14 @@ class TroubleLog:
         self._logger = logger
         self._clock = clock
         self._told: dict[str, tuple[str, float]] = {}
+
+    @contextmanager
+    def kept_from_others(self, what: str) -> Iterator[None]:
+        """Logs trouble of the world as `tell` does, instead of having it keep from its work whatever comes after."""
+        try:
+            yield
+        except (GradloomError, OSError) as error:
+            self.tell(what, error)
 
     def tell(self, what: str, error: Exception) -> None:
         """Logs that `what` failed with `error`.

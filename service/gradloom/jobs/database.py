@@ -89,7 +89,7 @@ class Database:
         """
         connection: sa.Connection | None = getattr(self._shared, "connection", None)
         if connection is not None:
-            with _translated_failures(), connection.begin_nested():
+            with _translated_failures(), _savepoint(connection):
                 yield connection
             return
         with _translated_failures(), self._write_lock:
@@ -153,6 +153,21 @@ class _HintedCompiler(SQLiteCompiler):
 
     def get_from_hint_text(self, table: sa.FromClause, text: str | None) -> str | None:
         return text
+
+
+@contextmanager
+def _savepoint(connection: sa.Connection) -> Iterator[None]:
+    """Undoes what is done within when it raises, unless the database undid the whole transaction itself."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("SAVEPOINT write")
+    try:
+        yield
+    except BaseException:
+        if driver.in_transaction:
+            driver.execute("ROLLBACK TO write")
+            driver.execute("RELEASE write")
+        raise
+    driver.execute("RELEASE write")
 
 
 def _checked(text: str) -> sa.URL:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
@@ -234,29 +234,20 @@ class Reads:
 
     def queued_jobs(self, limit: int | None = None) -> list[QueuedJob]:
         """The jobs that may start as soon as they fit, in the order of the queue; at most `limit` of each demand."""
-        ready = sa.text(IS_READY)
-        demands = sa.select(jobs.c.gpus, jobs.c.cpu_replicas).where(ready).distinct()
         found: list[QueuedJob] = []
         with self._database.read() as connection:
-            for gpus, cpu_replicas in connection.execute(by_index(demands, "jobs_ready")).all():
-                of_demand = (
-                    sa.select(jobs.c.uid, jobs.c.project, jobs.c.job_id, jobs.c.priority, jobs.c.sequence)
-                    .where(ready, jobs.c.gpus.is_not_distinct_from(gpus))
-                    .where(jobs.c.cpu_replicas.is_not_distinct_from(cpu_replicas))
-                    .order_by(jobs.c.priority.desc(), jobs.c.sequence)
-                    .limit(limit)
-                )
+            for gpus, cpu_replicas in connection.execute(_DEMANDS).all():
+                demand = {"gpus": gpus, "cpu_replicas": cpu_replicas, "most": _EVERY if limit is None else limit}
                 found += [
                     QueuedJob(row.uid, JobName(row.project, row.job_id), gpus, cpu_replicas, row.priority, row.sequence)
-                    for row in connection.execute(by_index(of_demand, "jobs_ready"))
+                    for row in connection.execute(_OF_DEMAND, demand)
                 ]
         return sorted(found, key=lambda job: (-job.priority, job.sequence))
 
     def live_attempts(self) -> list[AttemptRow]:
         """Every attempt that has not ended, that of the oldest job first."""
-        live = [job_pb2.Attempt.STARTING, job_pb2.Attempt.RUNNING, job_pb2.Attempt.STOPPING]
         with self._database.read() as connection:
-            return [attempt_row(row) for row in connection.execute(ATTEMPTS.where(attempts.c.state.in_(live)))]
+            return [attempt_row(row) for row in connection.execute(_LIVE_ATTEMPTS)]
 
     def attempts_of(self, uid: str) -> list[AttemptRow]:
         """Every attempt of a job, oldest first, ended ones too. Empty for an unknown uid."""
@@ -264,6 +255,21 @@ class Reads:
             return [attempt_row(row) for row in connection.execute(ATTEMPTS.where(attempts.c.job_uid == uid))]
 
 
+_EVERY: Final = 2**31 - 1
+
+# Made once; see `queries`.
+_LIVE_ATTEMPTS = ATTEMPTS.where(
+    attempts.c.state.in_([job_pb2.Attempt.STARTING, job_pb2.Attempt.RUNNING, job_pb2.Attempt.STOPPING])
+)
+_DEMANDS = by_index(sa.select(jobs.c.gpus, jobs.c.cpu_replicas).where(sa.text(IS_READY)).distinct(), "jobs_ready")
+_OF_DEMAND = by_index(
+    sa.select(jobs.c.uid, jobs.c.project, jobs.c.job_id, jobs.c.priority, jobs.c.sequence)
+    .where(sa.text(IS_READY), jobs.c.gpus.is_not_distinct_from(sa.bindparam("gpus", type_=sa.Integer)))
+    .where(jobs.c.cpu_replicas.is_not_distinct_from(sa.bindparam("cpu_replicas", type_=sa.Integer)))
+    .order_by(jobs.c.priority.desc(), jobs.c.sequence)
+    .limit(sa.bindparam("most", type_=sa.Integer)),
+    "jobs_ready",
+)
 _NEWEST_EVENT = sa.select(jobs.c.event_number).where(jobs.c.uid == sa.bindparam("uid"), ~jobs.c.deleted)
 _EVENTS_AFTER = (
     sa.select(events)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import Any, Final
 
 from google.protobuf import duration_pb2, struct_pb2
@@ -10,6 +11,8 @@ from google.protobuf.message import Message
 from gradloom.documents.messages import MAX_STRUCT_DEPTH
 from gradloom.faults import Faults, child, shown
 from gradloom.v1 import spec_pb2
+
+_Path = tuple[str | int, ...]
 
 MAX_PATTERNS: Final = 200
 MAX_PATTERN_CHARACTERS: Final = 300
@@ -89,27 +92,27 @@ def check_patterns(patterns: Sequence[str], path: str, faults: Faults) -> None:
 
 def is_nested_too_deeply(spec: spec_pb2.JobSpec, faults: Faults) -> bool:
     """Notes every config that is nested more deeply than a message on the wire can be; those are not to be walked."""
-    found = False
-    for path, config in _configs(spec, "spec"):
-        if _is_deep(config):
-            faults.add(path, f"must be nested at most {MAX_STRUCT_DEPTH} levels deep")
-            found = True
-    return found
+    deep = [path for path, config in _configs(spec, ("spec",)) if _is_deep(config)]
+    for path in deep:
+        faults.add(reduce(child, path, ""), f"must be nested at most {MAX_STRUCT_DEPTH} levels deep")
+    return bool(deep)
 
 
-def _configs(message: Message, path: str) -> Iterator[tuple[str, struct_pb2.Struct]]:
+def _configs(message: Message, path: _Path) -> Iterator[tuple[_Path, struct_pb2.Struct]]:
     """Every config below a message with its path, in the order of the fields."""
     for field, value in message.ListFields():
-        below = child(path, field.name)
+        if field.message_type is None:
+            continue
+        below = (*path, field.name)
         if isinstance(value, struct_pb2.Struct):
             yield below, value
         elif isinstance(value, Message):
             yield from _configs(value, below)
-        elif field.message_type is not None:
+        else:
             is_map = field.message_type.GetOptions().map_entry
             for key, entry in sorted(value.items()) if is_map else enumerate(value):
                 if isinstance(entry, Message):
-                    yield from _configs(entry, child(below, key))
+                    yield from _configs(entry, (*below, key))
 
 
 def _is_deep(config: struct_pb2.Struct) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gradloom import documents
+from gradloom.attempt.v1 import attempt_pb2
 from gradloom.v1 import spec_pb2
 from tests.test_initial_weights import saved
 from tests.test_trainer_process import SPEC
@@ -103,6 +104,17 @@ def test_initial_weights_that_match_nothing_are_told_with_the_other_faults(spec,
     told = faults(answer)
     assert "hidden/kernel, which is not there" in told.pop("spec.model.initial_weights.match[1]")
     assert all(field.startswith("spec.loss") for field in told)
+
+
+def test_what_has_changed_since_the_job_that_is_gone_on_from_is_told(spec):
+    resolved = spec_pb2.ResolvedSpec(replicas=2, data=[spec_pb2.ResolvedData(source="train")])
+    retry = attempt_pb2.Retry(
+        checkpoint=attempt_pb2.Checkpoint(job="projects/default/jobs/old"), resolved_spec=resolved
+    )
+    answer, _ = ask(spec, retry=base64.b64encode(retry.SerializeToString()).decode())
+    assert answer["error"]["exception_type"].endswith("EnvironmentChangedError")
+    assert "what projects/default/jobs/old, from whose checkpoint this one goes on," in answer["error"]["message"]
+    assert "replicas was 2, is 1" in answer["error"]["message"]
 
 
 def test_source_that_comes_with_a_spec_never_runs_here_and_the_rest_is_checked(spec, tmp_path):

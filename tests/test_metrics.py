@@ -137,6 +137,28 @@ def test_a_jobs_own_series_live_for_the_grace_after_it_and_counters_for_ever(
     assert instruments.registry.get_sample_value("gradloom_step_seconds_count") == 10
 
 
+def test_jobs_that_ended_take_no_memory_beyond_the_grace_though_nobody_scrapes(
+    instruments: Instruments, clock: Clock
+) -> None:
+    for number in range(100):
+        name = JobName("default", f"job-{number}")
+        instruments.attempt_reported(name, 1, report(1))
+        instruments.job_finished(name, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
+        clock.now += 10
+    # Those of the last minute.
+    assert len(instruments.jobs._jobs) == len(instruments.jobs._ended) == 6
+
+
+def test_the_next_user_of_a_jobs_id_keeps_its_series_when_the_grace_of_the_first_is_over(
+    instruments: Instruments, clock: Clock
+) -> None:
+    lived(instruments)
+    instruments.job_finished(NAME, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
+    instruments.attempt_reported(NAME, 1, report(1))
+    clock.now += 60
+    assert instruments.registry.get_sample_value("gradloom_job_steps_total", LABELS) is not None
+
+
 def test_each_step_counts_once_in_the_histogram(instruments: Instruments) -> None:
     for beat, steps in ((1, 1000), (2, 500), (3, 0)):
         instruments.attempt_reported(NAME, 1, report(beat, steps=steps))

@@ -7,6 +7,7 @@ are kept as plain values by job, so that they end with one deletion, a grace aft
 import threading
 import time
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -203,6 +204,8 @@ class JobSeries(Collector):
         self._grace_seconds = grace_seconds
         self._clock = clock
         self._jobs: dict[JobName, _JobValues] = {}
+        # In the order of their ends: whether anybody scrapes or not, none is kept beyond the grace.
+        self._ended: deque[tuple[float, JobName]] = deque()
         self._lock = threading.Lock()
 
     def report(self, name: JobName, attempt: int, report: attempt_pb2.ReportRequest) -> bool:
@@ -217,7 +220,9 @@ class JobSeries(Collector):
             values.examples += max(0, report.examples)
             values.steps += max(0, report.steps)
             if report.HasField("progress"):
-                values.progress = report.progress
+                # A copy: a part keeps the whole of its message, events included, in memory.
+                values.progress = job_pb2.Progress()
+                values.progress.CopyFrom(report.progress)
             newly_stepped = not values.first_step_seen and values.progress.HasField("first_step_duration")
             values.first_step_seen |= newly_stepped
             return newly_stepped
@@ -250,19 +255,28 @@ class JobSeries(Collector):
             values = self._jobs.get(name)
             if values is not None and values.ended_at is None:
                 values.ended_at = self._clock()
+                self._ended.append((values.ended_at, name))
+                self._forget(values.ended_at)
 
     def drop(self, name: JobName) -> None:
         """The job is deleted: its series end at once."""
         with self._lock:
             self._jobs.pop(name, None)
 
+    def _forget(self, now: float) -> None:
+        """Drops the series of jobs whose grace is over; the lock is held."""
+        while self._ended and now - self._ended[0][0] >= self._grace_seconds:
+            ended_at, name = self._ended.popleft()
+            values = self._jobs.get(name)
+            # Another one, when the id has a next user.
+            if values is not None and values.ended_at == ended_at:
+                del self._jobs[name]
+
     def collect(self) -> Iterator[Metric]:
         """Gives the series of every job that lives or has ended within the grace."""
         now = self._clock()
         with self._lock:
-            for name, values in list(self._jobs.items()):
-                if values.ended_at is not None and now - values.ended_at >= self._grace_seconds:
-                    del self._jobs[name]
+            self._forget(now)
             families = _JobFamilies()
             for name, values in self._jobs.items():
                 families.add([name.project, name.job_id], values, now)

@@ -1,5 +1,6 @@
 """The training loop: what an epoch sees, what can be seen of it meanwhile, and how it ends."""
 
+import math
 import threading
 import time
 
@@ -15,6 +16,7 @@ from gradloom.trainer.fitness import build_metrics
 from gradloom.trainer.groups import Group
 from gradloom.trainer.interrupt import StopRequested
 from gradloom.trainer.loop import Training
+from gradloom.trainer.step import NotFiniteError
 from gradloom.trainer.targets import Target
 from gradloom.v1 import spec_pb2
 
@@ -25,7 +27,21 @@ def examples(count):
     return Arrays(CHANCE.integers(0, 256, (count, 6), np.uint8), CHANCE.integers(0, 3, count).astype(np.uint8))
 
 
-def build(train, validation=None, rate=0.05, dropout=0.0, **options):
+class Both(keras.metrics.Metric):
+    """Gives two scalars, one of them a variable itself."""
+
+    def __init__(self):
+        super().__init__(name="both")
+        self.total = self.add_variable((), "zeros", name="total")
+
+    def update_state(self, labels, scores, sample_weight=None):
+        self.total.assign_add(keras.ops.sum(scores[:, 0]))
+
+    def result(self):
+        return {"first": self.total, "second": self.total * 3}
+
+
+def build(train, validation=None, rate=0.05, dropout=0.0, metrics=(), **options):
     distribution = strategy.make_strategy(strategy.CPU, 1)
     keras.utils.set_random_seed(2)
     with distribution.scope():
@@ -37,7 +53,7 @@ def build(train, validation=None, rate=0.05, dropout=0.0, **options):
         model = keras.Sequential([keras.Input((6,)), *layers], name="model")
         groups = [Group("all", tuple(model.trainable_variables), keras.optimizers.SGD(rate))]
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-        target = Target("", keras.losses.SparseCategoricalCrossentropy(), metrics=(accuracy,))
+        target = Target("", keras.losses.SparseCategoricalCrossentropy(), metrics=(accuracy, *metrics))
     options = spec_pb2.TrainingSpec(**{"global_batch_size": 8, "seed": 4, **options})
     return Training(model, [target], groups, options, train, validation, distribution)
 
@@ -225,6 +241,28 @@ def test_what_is_recorded_at_a_step_are_the_means_over_its_epochs_examples_so_fa
     for step, epoch, scalars in points:
         seen = permutation(29, 4, tf.constant(epoch)).numpy()[: 8 * (step - 4 * (epoch - 1))]
         assert scalars == pytest.approx({"loss": losses[seen].mean(), "accuracy": hits[seen].mean()}, rel=1e-5)
+
+
+def test_metrics_of_every_kind_are_recorded_as_an_epochs_end_reads_them():
+    metrics = (Both(), keras.metrics.MeanIoU(3, sparse_y_pred=False, name="iou"))
+    training = build(examples(32), metrics=metrics, scalars_every_steps=2)
+    points = points_of(training)
+    ends = [training.run_epoch(epoch) for epoch in (1, 2)]
+    assert ends[0].keys() == {"loss", "accuracy", "first", "second", "iou"}
+    assert [scalars for step, _, scalars in points if step in (4, 8)] == ends
+
+
+def test_what_came_before_a_step_that_is_not_finite_is_recorded_and_so_is_that_step():
+    features = CHANCE.normal(size=(80, 6)).astype(np.float32)
+    features[permutation(80, 4, tf.constant(1)).numpy()[43]] = math.nan
+    training = build(Arrays(features, CHANCE.integers(0, 3, 80).astype(np.uint8)), scalars_every_steps=1)
+    points = points_of(training)
+    with pytest.raises(NotFiniteError, match="at step 6"):
+        training.run_epoch(1)
+    assert [(step, math.isfinite(scalars["loss"])) for step, _, scalars in points] == [
+        *((step, True) for step in range(1, 6)),
+        (6, False),
+    ]
 
 
 def test_epochs_are_trained_one_after_the_other():

@@ -22,10 +22,10 @@ from tests.faults.harms import HARMS, send_signal
 from tests.faults.witness import CALL_SECONDS, Promise, Witness
 
 Job = job_pb2.Job
-JOBS_AT_ONCE = 3
 CPU_SLOTS = 2
 SETTLE_SECONDS = 300.0
 _LONGEST_PAUSE_SECONDS = 3.0
+_LOOK_SECONDS = 0.5
 
 
 class ChaosError(AssertionError):
@@ -59,6 +59,7 @@ class Chaos:
     directory: Path
     seed: int
     kinds: Sequence[str] = tuple(KINDS)
+    jobs_at_once: int = 3
     say: Callable[[str], None] = lambda text: None
     journal: list[str] = field(default_factory=list)
     references: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -121,7 +122,7 @@ class Chaos:
             self.look()
 
     def _keep_busy(self, draw: random.Random) -> None:
-        while sum(not promise.ended for promise in self.trained()) < JOBS_AT_ONCE:
+        while sum(not promise.ended for promise in self.trained()) < self.jobs_at_once:
             self._submit(draw.choice(list(self.kinds)))
 
     def _submit(self, kind: str) -> Promise:
@@ -171,13 +172,14 @@ class Chaos:
 
     def _wait_for_ends(self, promises: Sequence[Promise]) -> None:
         def ended() -> bool:
-            self.look()
+            time.sleep(_LOOK_SECONDS)
             for promise in promises:
-                if promise.state == Job.PAUSED:
+                if not promise.ended and self.witness.look_at(promise) and promise.state == Job.PAUSED:
                     self.witness.stub.ResumeJob(service_pb2.ResumeJobRequest(name=promise.name), timeout=CALL_SECONDS)
             return all(promise.ended for promise in promises)
 
         wait_until(ended, SETTLE_SECONDS, "every job ends")
+        self.look()
 
     def _stop(self) -> None:
         """After a drain nothing is left but what is on record."""

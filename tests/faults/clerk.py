@@ -15,7 +15,7 @@ from tests.e2e.server import digits_job
 from tests.faults.witness import AWAY, CALL_SECONDS, Witness
 
 Job = job_pb2.Job
-_PAUSE_SECONDS = 0.3
+_PAUSE_SECONDS = 0.5
 
 
 class Clerk(threading.Thread):

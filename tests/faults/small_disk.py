@@ -29,14 +29,12 @@ def main(directory: Path) -> None:
     try:
         with server.client() as client:
             undisturbed = client.submit(dropout_job())
-            disturbed = [
-                trained_on_a_full_disk(directory, client),
-                trained_while_artifacts_are_read_only(server, client),
-            ]
-            expected = final_state(server, client, undisturbed)
-            for job in disturbed:
-                state = final_state(server, client, job)
-                assert [key for key in expected if state.get(key) != expected[key]] == []
+            disturbed = client.submit(dropout_job())
+            wait_for_training(client, disturbed)
+            while_the_disk_is_full(directory, client, disturbed)
+            while_artifacts_are_read_only(server)
+            expected, state = [final_state(server, client, job) for job in (undisturbed, disturbed)]
+            assert [key for key in expected if state.get(key) != expected[key]] == []
     finally:
         code = server.terminate()
     assert code == 0, code
@@ -45,17 +43,14 @@ def main(directory: Path) -> None:
     refused_on_a_read_only_disk(server.data_directory)
 
 
-def trained_on_a_full_disk(directory: Path, client: Client) -> job_pb2.Job:
-    """A job that trains while there is no room; what was acknowledged is answered for all the while."""
-    job = client.submit(dropout_job())
-    wait_for_training(client, job)
+def while_the_disk_is_full(directory: Path, client: Client, job: job_pb2.Job) -> None:
+    """There is no room for a while; what was acknowledged is answered for all the time."""
     with full(directory):
         acknowledged = submitted_until_refused(client)
         time.sleep(HELD_SECONDS)
         assert client.get(job.name).uid == job.uid
     for other in acknowledged:
         assert client.cancel(other.name).uid == other.uid
-    return job
 
 
 def submitted_until_refused(client: Client) -> list[job_pb2.Job]:
@@ -71,16 +66,13 @@ def submitted_until_refused(client: Client) -> list[job_pb2.Job]:
     return acknowledged
 
 
-def trained_while_artifacts_are_read_only(server: Server, client: Client) -> job_pb2.Job:
-    """A job that trains while nothing can be written beside what is open."""
-    job = client.submit(dropout_job())
-    wait_for_training(client, job)
+def while_artifacts_are_read_only(server: Server) -> None:
+    """Nothing can be written beside what is open."""
     artifacts = str(server.data_directory / "artifacts")
     mount("--bind", artifacts, artifacts)
     mount("-o", "remount,bind,ro", artifacts)
     time.sleep(HELD_SECONDS)
     subprocess.run(["umount", "-l", artifacts], check=True)
-    return job
 
 
 def refused_on_a_read_only_disk(data_directory: Path) -> None:

@@ -24,9 +24,8 @@ BUSY_TIMEOUT_SECONDS: Final = 10.0
 """How long a writer waits for a foreign process that holds the database, such as a backup."""
 READERS: Final = 8
 READ_TIMEOUT_SECONDS: Final = 30.0
-_READERS_CACHE_KIB: Final = 1024
-_WRITERS_CACHE_KIB: Final = 8192
-"""Each write touches a page of every index; those of uids are never next to each other."""
+_PAGE_CACHE_KIB: Final = 1024
+"""Of each connection: these fill over the first thousand jobs, and nothing else grows with the number of jobs."""
 _WAL_LIMIT_BYTES: Final = 16 << 20
 
 
@@ -130,7 +129,7 @@ class Database:
             connection.isolation_level = None  # Transactions begin below, not where the driver guesses.
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute(f"PRAGMA cache_size=-{_READERS_CACHE_KIB if read_only else _WRITERS_CACHE_KIB}")
+            connection.execute(f"PRAGMA cache_size=-{_PAGE_CACHE_KIB}")
             connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
             if read_only:
                 connection.execute("PRAGMA query_only=ON")

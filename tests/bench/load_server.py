@@ -40,6 +40,15 @@ class PlayedServer(Server):
         real = super().command()
         return [sys.executable, "-m", "tests.bench.played_trainers", *real[real.index("serve") :]]
 
+    def start(self, *arguments: Any, **options: Any) -> "PlayedServer":
+        try:
+            super().start(*arguments, **options)
+            return self
+        except AssertionError:
+            # It did not listen in time; nobody else would end it.
+            self.kill()
+            raise
+
     def resident_kibibytes(self, of: str = "VmRSS") -> int:
         """VmRSS is what it has now, VmHWM the most that it had."""
         assert self.process is not None

@@ -33,7 +33,7 @@ def test_the_multiplications_of_an_example_are_those_counted_by_hand():
     [
         (SMALL, CPU, 1, 16, Threads(1, 1)),
         (SMALL, CPU, 4, 16, Threads(1, 4)),
-        (CONVOLUTIONAL, CPU, 1, 16, Threads(16, 1)),
+        (CONVOLUTIONAL, CPU, 1, 16, Threads(16, 2)),
         (CONVOLUTIONAL, CPU, 2, 16, Threads(8, 2)),
         (CONVOLUTIONAL, CPU, 2, 2, Threads(1, 2)),
         # 4 examples a replica are little work.

@@ -1,7 +1,7 @@
 """How many threads a training gets on the CPU: settled once, in the first attempt, before TensorFlow starts its own.
 
 Several threads inside an operation cost a small model more than they give (an MLP step took 531 us with two, 381 us
-with one), and a large one gains (a convolutional step took 7.6 ms with two, 9.2 with one). So the model is built
+with one), and a large one gains (a convolutional step took 7.1 ms with two, 9.2 with one). So the model is built
 without weights first, to see how much a step has to multiply.
 """
 
@@ -30,8 +30,9 @@ def choose_threads(
 ) -> Threads:
     """Returns the threads that a job gets when no earlier attempt has settled them.
 
-    On the CPU as many operations at a time as replicas. The results of a convolution depend on the number of threads
-    inside it, so that later attempts must take those of the first one.
+    On the CPU as many operations at a time as replicas, and at least two of a large model, whose layers' gradients can
+    be taken side by side. The results of a convolution depend on the number of threads inside it, so that later
+    attempts must take those of the first one.
 
     Args:
         spec: With every default filled in.
@@ -45,7 +46,9 @@ def choose_threads(
     shared = (cores or usable_cores()) // replicas
     rows = spec.training.global_batch_size / max(1, spec.training.gradient_accumulation_steps) / replicas
     is_large = shared > 1 and multiply_adds(spec, data_roots) * rows >= WORTH_SHARING
-    return Threads(intra_op=shared if is_large else 1, inter_op=replicas)
+    if not is_large:
+        return Threads(intra_op=1, inter_op=replicas)
+    return Threads(intra_op=shared, inter_op=max(2, replicas))
 
 
 def usable_cores() -> int:

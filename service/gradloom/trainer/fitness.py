@@ -12,6 +12,7 @@ from gradloom.object_config import whole_config
 from gradloom.trainer import user_code
 from gradloom.trainer.datasets import Arrays, DataUnavailable
 from gradloom.trainer.library_messages import on_one_line, telling_line
+from gradloom.trainer.registered import module_of
 from gradloom.trainer.targets import Target
 
 # Losses of Keras that compare labels and outputs element by element: shapes that only broadcast are a mistake in the
@@ -133,9 +134,16 @@ def build_metrics(
     outputs = _zero_outputs(model, arrays.features.shape[1:])
     for target, output in zip(targets, outputs, strict=True):
         labels = tf.constant(_two(arrays.labels_of(target.name)))
-        for metric in target.metrics:
+        for metric in filter(_may_lack_state, target.metrics):
             strategy.run(metric.update_state, (labels, output))
             metric.reset_state()
+
+
+def _may_lack_state(metric: keras.metrics.Metric) -> bool:
+    """Whether the first batch may make variables: Keras's metrics say so, of users' own nobody can tell."""
+    if module_of(type(metric)) in ("keras", "gradloom"):
+        return not (metric.variables and getattr(metric, "_built", True))
+    return True
 
 
 def _feature_faults(features: np.ndarray, field: str, model: keras.Model) -> Iterator[FieldFault]:

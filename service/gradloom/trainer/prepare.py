@@ -115,9 +115,10 @@ def prepare(
         strategy.configure(device_kind, given.replicas, threads, spec.training.deterministic)
     # It may make tensors as soon as it runs.
     user_code.bring_in(spec)
-    if threads is None:
-        threads = cpu_threads.choose_threads(spec, given.device_kind, given.replicas, given.data_roots)
-        strategy.set_threads(threads)
+    # A package may have started TensorFlow with the threads of a small model.
+    if threads is None and strategy.is_configurable():
+        strategy.set_threads(cpu_threads.choose_threads(spec, given.device_kind, given.replicas, given.data_roots))
+    threads = threads or strategy.threads_in_use()
     faults = Faults()
     # Reading releases the interpreter for most of its time: the model is built meanwhile.
     with ThreadPoolExecutor(thread_name_prefix="data") as pool:

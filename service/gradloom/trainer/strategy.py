@@ -60,6 +60,12 @@ def set_threads(threads: Threads) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
 
 
+def threads_in_use() -> Threads:
+    """The process's threads."""
+    threading = tf.config.threading
+    return Threads(threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads())
+
+
 def is_configurable() -> bool:
     """Whether `configure` can still be called: nothing has used TensorFlow's devices yet."""
     threads = tf.config.threading.get_intra_op_parallelism_threads()

@@ -9,7 +9,7 @@ run: setup  ## train the Fashion-MNIST example through the service, end to end, 
 
 test: setup .venv-lowest/.ready .venv-proto/.ready  ## run every test
 	@tools/dataset
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: lint types imports test  ## what CI runs: lint, types, import rules, stubs and catalogue fresh, tests
 

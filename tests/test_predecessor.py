@@ -19,6 +19,7 @@ from gradloom.trainer.loop import Training
 from gradloom.trainer.predecessor import Left, Predecessor
 from gradloom.trainer.resolved import EnvironmentChangedError, spec_digest
 from gradloom.trainer.saved_state import Place
+from gradloom.trainer.strategy import Threads
 from gradloom.trainer.targets import Target
 from gradloom.v1 import spec_pb2
 
@@ -171,6 +172,16 @@ def test_what_another_scalar_had_come_to_is_forgotten(tmp_path):
     assert left(tmp_path, before, before).ends["plateaus"] == {"all": TREND}
     assert left(tmp_path, before, after).ends["plateaus"] == {}
     assert left(tmp_path, before, a_spec()).ends["plateaus"] == {}
+
+
+# What settles the bits
+
+
+def test_the_threads_stay_those_of_the_first_job_as_long_as_the_kind_of_device_does():
+    resolved = spec_pb2.ResolvedSpec(device_kind=strategy.CPU, intra_op_threads=5, inter_op_threads=3)
+    predecessor = Predecessor(attempt_pb2.Retry(resolved_spec=resolved))
+    assert predecessor.threads(strategy.CPU) == Threads(5, 3)
+    assert predecessor.threads(strategy.GPU) is None
 
 
 # Refused

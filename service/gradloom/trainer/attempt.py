@@ -92,8 +92,11 @@ def _prepared(attempt: Session, predecessor: Predecessor | None) -> Prepared:
     else:
         # The server has drawn a seed when it took the job; one that is given stands.
         spec = with_defaults(assignment.spec, seed=0)
-        prepared = prepare(spec, given, jit_compiled=None if predecessor is None else predecessor.jit_compiled(spec))
-        if predecessor is not None:
+        if predecessor is None:
+            prepared = prepare(spec, given)
+        else:
+            before = predecessor.threads(assignment.device_kind)
+            prepared = prepare(spec, given, before, predecessor.jit_compiled(spec))
             for difference in predecessor.require_same(prepared.resolved):
                 notice = f"{predecessor.checkpoint.job}, from which this goes on, was trained elsewhere: {difference}"
                 attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))

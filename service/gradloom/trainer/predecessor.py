@@ -15,6 +15,7 @@ from gradloom.trainer.epoch_ends import Trend
 from gradloom.trainer.loop import TEST_PREFIX, Training
 from gradloom.trainer.resolved import EnvironmentChangedError, differences, spec_digest
 from gradloom.trainer.saved_state import Place
+from gradloom.trainer.strategy import Threads
 from gradloom.v1 import spec_pb2
 
 FIELD: Final = "retry_checkpoint"
@@ -48,6 +49,12 @@ class Predecessor:
         self.checkpoint = retry.checkpoint
         self._best = retry.best if retry.HasField("best") else None
         self._resolved = retry.resolved_spec
+
+    def threads(self, device_kind: int) -> Threads | None:
+        """Those that it trained with, which its bits depend on; None when it trained on another kind of device."""
+        if device_kind != self._resolved.device_kind:
+            return None
+        return Threads(self._resolved.intra_op_threads, self._resolved.inter_op_threads)
 
     def jit_compiled(self, spec: spec_pb2.JobSpec) -> bool | None:
         """What it found best; None when the spec says otherwise now."""

@@ -10,6 +10,7 @@ that came before it, however long the server is away. A copy that cannot be writ
 full disk costs nothing but what would be lost with the process; when that has gone on for too long, the training ends.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -245,8 +246,10 @@ class Saver:
         Epochs may be shorter than the way to the record, and whoever is killed goes on from what is on it. The first
         in line may be on its way.
         """
-        while len(self._unrecorded) > 1 and self._unrecorded[-1].best and not self._unrecorded[-1].final:
-            (self._attempt.directory / self._unrecorded.pop().path).unlink(missing_ok=True)
+        while len(self._unrecorded) > 1 and self._unrecorded[-1].best:
+            # A file that stays costs room, but nobody refers to it.
+            with contextlib.suppress(OSError):
+                (self._attempt.directory / self._unrecorded.pop().path).unlink()
 
     def _note_failure(self, snapshot: Snapshot, error: OSError) -> None:
         step, now = snapshot.header.global_step, time.monotonic()

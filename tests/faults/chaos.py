@@ -234,11 +234,6 @@ class Chaos:
                 found["spare" if seen.is_supervisor else "spare trainer"].append(seen.pid)
         return found
 
-    def restart_if_dead(self) -> None:
-        assert self.server.process is not None
-        if self.server.process.poll() is not None:
-            self.server.start()
-
 
 def _free_port() -> int:
     with socket.socket() as listener:

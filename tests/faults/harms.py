@@ -58,8 +58,10 @@ def _kill_several(chaos: "Chaos", draw: random.Random) -> None:
     draw.shuffle(chosen)
     for pid in chosen:
         send_signal(pid, signal.SIGKILL)
-    time.sleep(0.1)
-    chaos.restart_if_dead()
+    assert chaos.server.process is not None
+    if chaos.server.process.pid in chosen:
+        chaos.server.process.wait(10)
+        chaos.server.start()
 
 
 def _drain(chaos: "Chaos", draw: random.Random) -> None:

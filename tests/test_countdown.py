@@ -59,6 +59,23 @@ def test_time_in_which_a_limit_does_not_apply_is_not_counted() -> None:
     assert books.look("a") == ["a"]
 
 
+def test_a_limit_that_is_forgotten_is_not_written_and_a_new_one_counts_from_its_own_first_look() -> None:
+    books = Books({"a": 2.0, "b": 9.0})
+    books.look("a", "b")
+    books.clock.seconds += 3.0
+    assert books.look("a", "b") == ["a"]
+    books.countdown.forget(["a"])
+    assert books.countdown.left("a") is None
+    assert books.countdown.left("b") == 6.0
+    books.stored["a"] = 5.0
+    assert books.look("a", "b") == [], "a new limit of the same job begins whole"
+    assert books.countdown.left("a") == 5.0
+    books.countdown.forget(["a"])
+    books.clock.seconds += 1.0
+    books.look("b")
+    assert books.stored["a"] == 5.0
+
+
 @given(st.lists(st.floats(0.01, 30.0), min_size=1, max_size=40), st.integers(0, 39))
 def test_a_crash_gives_back_what_was_not_stored_yet_and_no_more(steps: list[float], crash: int) -> None:
     """The oracle adds up the time; looks come at random distances, and the server dies once."""

@@ -50,7 +50,7 @@ NEXT_STATES: Final[Mapping[int, frozenset[int]]] = {
 TERMINAL_STATES: Final = frozenset(state for state, following in NEXT_STATES.items() if not following)
 ENDING_STATES: Final = frozenset({job_pb2.Job.PAUSING, job_pb2.Job.CANCELLING})
 """An attempt lives, and is being ended."""
-LIVE_STATES: Final = frozenset({job_pb2.Job.STARTING, job_pb2.Job.RUNNING, job_pb2.Job.PAUSING, job_pb2.Job.CANCELLING})
+LIVE_STATES: Final = ENDING_STATES | {job_pb2.Job.STARTING, job_pb2.Job.RUNNING}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.manifest import artifact_rows
 from gradloom.jobs.messages import attempt_row, job_message
-from gradloom.jobs.queries import ATTEMPTS, JOBS, attempt_is
+from gradloom.jobs.queries import ATTEMPT_IS_LIVE, ATTEMPTS, JOBS, attempt_is
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
 from gradloom.jobs.schema import artifacts, attempts, jobs
 from gradloom.jobs.transitions import add_events, move_job
@@ -145,23 +145,22 @@ class AttemptWrites:
     def renew_leases(self, owner: str, beat: int) -> None:
         """Moves the counter of every live attempt of the owner."""
         with self._database.write(durable=False) as connection:
-            connection.execute(attempts.update().where(attempts.c.lease_owner == owner, _LIVE).values(lease_beat=beat))
+            connection.execute(
+                attempts.update().where(attempts.c.lease_owner == owner, ATTEMPT_IS_LIVE).values(lease_beat=beat)
+            )
 
     def take_over(self, owner: str) -> Sequence[AttemptRow]:
         """Gives every live attempt to the owner and returns them: for a server that just locked its directory."""
         with self._database.write() as connection:
-            connection.execute(attempts.update().where(_LIVE).values(lease_owner=owner, lease_beat=0))
-            return [attempt_row(row) for row in connection.execute(ATTEMPTS.where(_LIVE))]
-
-
-_LIVE = attempts.c.state.in_([job_pb2.Attempt.STARTING, job_pb2.Attempt.RUNNING, job_pb2.Attempt.STOPPING])
+            connection.execute(attempts.update().where(ATTEMPT_IS_LIVE).values(lease_owner=owner, lease_beat=0))
+            return [attempt_row(row) for row in connection.execute(ATTEMPTS.where(ATTEMPT_IS_LIVE))]
 
 
 def stop_attempt(connection: sa.Connection, uid: str, number: int, reason: int, message: str) -> bool:
     """Marks a live attempt that is not being ended yet; see `AttemptWrites.mark_stopping`."""
     marked = connection.execute(
         attempts.update()
-        .where(attempt_is(uid, number), _LIVE, attempts.c.state != job_pb2.Attempt.STOPPING)
+        .where(attempt_is(uid, number), ATTEMPT_IS_LIVE, attempts.c.state != job_pb2.Attempt.STOPPING)
         .values(state=job_pb2.Attempt.STOPPING, reason=reason, message=message)
     )
     return marked.rowcount == 1
@@ -175,7 +174,7 @@ def _end(connection: sa.Connection, uid: str, number: int, outcome: AttemptOutco
     """Ends the attempt; returns how its trainer finished (`finish`, None when it never said), and `advanced`."""
     row = connection.execute(
         attempts.update()
-        .where(attempt_is(uid, number), _LIVE)
+        .where(attempt_is(uid, number), ATTEMPT_IS_LIVE)
         .values(
             state=job_pb2.Attempt.ENDED,
             reason=outcome.reason,

@@ -183,17 +183,22 @@ def _mark(connection: sa.Connection, uid: str, number: int, checkpoint: attempt_
 def _drop_superfluous(connection: sa.Connection, uid: str) -> list[sa.Row[Any]]:
     """Takes off the record what is not to be kept, and returns it."""
     spec = spec_pb2.JobSpec.FromString(connection.scalar(sa.select(specs.c.spec).where(specs.c.job_uid == uid)) or b"")
-    wanted = spec.training.checkpoint
-    keep = wanted.keep if wanted.HasField("keep") else DEFAULT_KEPT_CHECKPOINTS
     needed = connection.execute(sa.select(NEEDED_CHECKPOINTS).where(NEEDED_CHECKPOINTS.c.source_uid == uid))
     kept = {(row.attempt, row.path) for row in needed}
     stored = checkpoint_rows(connection, uid)
-    for row in [*stored[:keep], *[row for row in stored if row.final][:1]]:
+    for row in newest_kept(stored, spec):
         kept |= {(one.attempt, one.path) for one in (row, best_as_of(row, stored)) if one is not None}
     dropped = [row for row in stored if (row.attempt, row.path) not in kept]
     for row in dropped:
         connection.execute(checkpoints.delete().where(checkpoint_is(uid, row.attempt, row.path)))
     return dropped
+
+
+def newest_kept(stored: Sequence[sa.Row[Any]], spec: spec_pb2.JobSpec) -> list[sa.Row[Any]]:
+    """Of a job's checkpoints, newest first, those that training.checkpoint.keep keeps, and the newest final one."""
+    wanted = spec.training.checkpoint
+    keep = wanted.keep if wanted.HasField("keep") else DEFAULT_KEPT_CHECKPOINTS
+    return [*stored[:keep], *[row for row in stored if row.final][:1]]
 
 
 def best_as_of(row: sa.Row[Any], stored: Sequence[sa.Row[Any]]) -> sa.Row[Any] | None:

@@ -1,6 +1,6 @@
 """Counts limits down by a monotonic clock; the store keeps what is left, so that a restart goes on from there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 WRITE_SECONDS: Final = 10.0
@@ -39,6 +39,10 @@ class Countdown:
         """The seconds left of a job's limit, as of now; None where it does not apply. From any thread."""
         counted = self._counted.get(uid)
         return None if counted is None else max(0.0, counted[0] - (self._clock() - counted[1]))
+
+    def forget(self, uids: Collection[str]) -> None:
+        """The limits of these jobs are no more, and nothing is stored of them; what is found next counts from there."""
+        self._counted = {uid: counted for uid, counted in self._counted.items() if uid not in uids}
 
     def settle(self) -> None:
         """Stores everything that was counted; before the end of the server."""

@@ -12,6 +12,7 @@ from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.limit_writes import Limit
 from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.store import Store
+from gradloom.spec.limits import seconds_of
 from gradloom.v1 import job_pb2
 
 Job = job_pb2.Job
@@ -42,6 +43,7 @@ class Deadlines:
         over = self.backoffs.look(self._store.backoffs())
         if over:
             self._store.end_backoffs(over)
+            self.backoffs.forget(over)
         for uid in self.waits.look(self._store.queue_seconds_left()):
             self._fail(uid, now)
         holding = {attempt.uid: attempt for attempt in live if not attempt.devices_released}
@@ -71,4 +73,4 @@ class Deadlines:
 
 
 def _shown(limit: Duration) -> str:
-    return f"{limit.ToNanoseconds() / 1e9:g} s"
+    return f"{seconds_of(limit):g} s"

@@ -39,6 +39,8 @@ _SHORT: Final = (artifacts, checkpoints, initial_weights, retry_sources, attempt
 """Each before those that it refers to."""
 _ROWS_AT_ONCE: Final = 5000
 """Others write between two such parts of a long table."""
+_UIDS_AT_ONCE: Final = 10_000
+"""SQLite takes 32,766 values in a statement, unless it was built to take more."""
 _SHOWN_JOBS: Final = 5
 
 
@@ -95,8 +97,12 @@ class Deletion:
 
     def known_jobs(self, uids: Collection[str]) -> set[str]:
         """Those of the uids that are a job's, tombstones included."""
+        asked, known = list(uids), set[str]()
         with self._database.read() as connection:
-            return set(connection.scalars(sa.select(jobs.c.uid).where(jobs.c.uid.in_(uids))))
+            for start in range(0, len(asked), _UIDS_AT_ONCE):
+                some = jobs.c.uid.in_(asked[start : start + _UIDS_AT_ONCE])
+                known.update(connection.scalars(sa.select(jobs.c.uid).where(some)))
+        return known
 
     def _forget_some(self, table: sa.Table, uid: str) -> bool:
         """Removes some of the job's rows of a long table; tells whether those were the last."""

@@ -17,6 +17,7 @@ from gradloom.jobs.store import Store
 from gradloom.jobs.stories import STORY_LINES, beginning, last_words
 from gradloom.jobs.waits import Outlook, Wait
 from gradloom.jobs.wording import count, how_far, listed, span
+from gradloom.spec.limits import seconds_of
 from gradloom.supervisor import attempt_log
 from gradloom.supervisor.attempt_directory import AttemptDirectory
 from gradloom.v1 import job_pb2, service_pb2
@@ -90,7 +91,7 @@ class Explainer:
             parts.append(job.progress.trouble)
         elif full := self._disks.full():
             parts.append(full)
-        silent = _seconds(running.silent_duration)
+        silent = seconds_of(running.silent_duration)
         if running.HasField("silent_duration") and silent >= SILENCE_SECONDS:
             parts.append(f"its trainer has said nothing for {span(silent)}")
         left = self._outlook.run_seconds_left(situation.uid)
@@ -101,7 +102,7 @@ class Explainer:
     def _hint(self, situation: Situation, running: Response.Running) -> str:
         if situation.job.progress.trouble or self._disks.full():
             return FREE_A_DISK
-        if running.HasField("silent_duration") and _seconds(running.silent_duration) >= SILENCE_SECONDS:
+        if running.HasField("silent_duration") and seconds_of(running.silent_duration) >= SILENCE_SECONDS:
             return f"`gradloom logs {reference(situation.name)} -f` shows what it does."
         return ""
 
@@ -180,7 +181,3 @@ def _ended(situation: Situation, known: KnownAttempt) -> Response.EndedAttempt:
     if lines and not attempt.error.exception_type and attempt.reason != Job.COMPLETED:
         ended.log_lines[:] = last_words(lines, SHOWN_LINES)
     return ended
-
-
-def _seconds(span: object) -> float:
-    return span.ToNanoseconds() / 1e9  # type: ignore[attr-defined, no-any-return]

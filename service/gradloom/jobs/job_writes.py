@@ -26,6 +26,7 @@ from gradloom.jobs.retries import hold_retried
 from gradloom.jobs.schema import events, jobs, specs
 from gradloom.jobs.transitions import add_events, move_job
 from gradloom.spec.details import check_details
+from gradloom.spec.limits import seconds_of
 from gradloom.v1 import job_pb2, spec_pb2
 
 RETRY_METHOD: Final = "RetryJob"
@@ -130,7 +131,8 @@ def _update(
     connection: sa.Connection, name: JobName, wanted: job_pb2.Job, paths: Collection[str], now: datetime
 ) -> job_pb2.Job:
     uid = uid_of(connection, name)
-    before, after = whole_job(connection, uid), whole_job(connection, uid)
+    before, after = whole_job(connection, uid), job_pb2.Job()
+    after.CopyFrom(before)
     refuse_stale(before, wanted.etag)
     put(after, wanted, paths)
     faults = Faults()
@@ -206,8 +208,7 @@ _INSERT_EVENT = events.insert()
 
 def _seconds(scheduling: spec_pb2.SchedulingSpec, name: str) -> float | None:
     """A limit in seconds; None without one."""
-    seconds: float = getattr(scheduling, name).ToNanoseconds() / 1e9
-    return seconds if scheduling.HasField(name) else None
+    return seconds_of(getattr(scheduling, name)) if scheduling.HasField(name) else None
 
 
 def cancel(connection: sa.Connection, uid: str, now: datetime) -> None:

@@ -58,9 +58,10 @@ class LimitWrites:
             connection.execute(update, values)
 
     def end_backoffs(self, uids: Collection[str]) -> None:
-        """These jobs may start from now on."""
+        """These jobs, of which there is one at least, may start from now on."""
         with self._database.write(durable=False) as connection:
-            connection.execute(jobs.update().where(jobs.c.uid.in_(uids)).values(backoff_seconds=None))
+            update = jobs.update().where(jobs.c.uid == sa.bindparam("job")).values(backoff_seconds=None)
+            connection.execute(update, [{"job": uid} for uid in uids])
 
     def fail_waiting(self, uid: str, reason: int, message: str, now: datetime) -> JobName | None:
         """QUEUED becomes FAILED; returns the job's name, None when it no longer waits: then nothing changed."""

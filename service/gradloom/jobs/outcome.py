@@ -15,6 +15,7 @@ from gradloom.jobs.hints import hint
 from gradloom.jobs.launcher import Ended, LaunchError, Lost
 from gradloom.jobs.leavings import AttemptLog
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
+from gradloom.spec.limits import seconds_of
 from gradloom.supervisor.attempt_directory import ExitRecord
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -158,9 +159,9 @@ def _backoff(attempt: AttemptRow, reason: int, retry: spec_pb2.RetrySpec) -> flo
     backoff = retry.backoff
     first, longest = DEFAULT_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
     if backoff.HasField("initial_duration"):
-        first = backoff.initial_duration.ToNanoseconds() / 1e9
+        first = seconds_of(backoff.initial_duration)
     if backoff.HasField("max_duration"):
-        longest = backoff.max_duration.ToNanoseconds() / 1e9
+        longest = seconds_of(backoff.max_duration)
     return min(first * 2**attempt.counted_attempts, longest) or None
 
 

@@ -15,6 +15,7 @@ from gradloom.jobs.filters import job_condition
 from gradloom.jobs.messages import artifact_message, attempt_message, attempt_row, checkpoint_message, event_message
 from gradloom.jobs.orders import JobOrder
 from gradloom.jobs.queries import (
+    ATTEMPT_IS_LIVE,
     ATTEMPTS,
     BASIC,
     FULL,
@@ -258,9 +259,7 @@ class Reads:
 _EVERY: Final = 2**31 - 1
 
 # Made once; see `queries`.
-_LIVE_ATTEMPTS = ATTEMPTS.where(
-    attempts.c.state.in_([job_pb2.Attempt.STARTING, job_pb2.Attempt.RUNNING, job_pb2.Attempt.STOPPING])
-)
+_LIVE_ATTEMPTS = ATTEMPTS.where(ATTEMPT_IS_LIVE)
 _DEMANDS = by_index(sa.select(jobs.c.gpus, jobs.c.cpu_replicas).where(sa.text(IS_READY)).distinct(), "jobs_ready")
 _OF_DEMAND = by_index(
     sa.select(jobs.c.uid, jobs.c.project, jobs.c.job_id, jobs.c.priority, jobs.c.sequence)

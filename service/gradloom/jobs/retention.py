@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gradloom.job import DEFAULT_KEPT_CHECKPOINTS, JobName
+from gradloom.job import JobName
+from gradloom.jobs.checkpoints import checkpoint_is, checkpoint_rows, newest_kept
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
-from gradloom.jobs.queries import CHECKPOINTS, JOB_HAS_ENDED, NEEDED_CHECKPOINTS
+from gradloom.jobs.queries import JOB_HAS_ENDED, NEEDED_CHECKPOINTS
 from gradloom.jobs.schema import attempts, checkpoints, jobs, service, specs
 from gradloom.jobs.transitions import bury
 from gradloom.spec.limits import seconds_of
@@ -92,12 +93,11 @@ class Retention:
             spec = spec_pb2.JobSpec.FromString(
                 connection.execute(sa.select(specs.c.spec).where(specs.c.job_uid == uid)).scalar_one()
             )
-            stored = connection.execute(CHECKPOINTS.where(checkpoints.c.job_uid == uid)).all()
+            stored = checkpoint_rows(connection, uid)
             kept = kept_after_end(stored, spec)
             for row in stored:
                 if row not in kept:
-                    this = (checkpoints.c.attempt == row.attempt) & (checkpoints.c.path == row.path)
-                    connection.execute(checkpoints.delete().where(checkpoints.c.job_uid == uid, this))
+                    connection.execute(checkpoints.delete().where(checkpoint_is(uid, row.attempt, row.path)))
             # A kill after this leaves the sweep to the next server.
             connection.execute(attempts.update().where(attempts.c.job_uid == uid).values(swept=False))
             connection.execute(jobs.update().where(jobs.c.uid == uid).values(unsettled=False))
@@ -109,12 +109,7 @@ def kept_after_end(stored: Sequence[sa.Row[Any]], spec: spec_pb2.JobSpec) -> lis
     best = [row for row in stored if row.best]
     if retention.HasField("keep_best"):
         best = best[: retention.keep_best]
-    if retention.HasField("keep_last"):
-        last = stored[: retention.keep_last]
-    else:
-        wanted = spec.training.checkpoint
-        keep = wanted.keep if wanted.HasField("keep") else DEFAULT_KEPT_CHECKPOINTS
-        last = [*stored[:keep], *[row for row in stored if row.final][:1]]
+    last = stored[: retention.keep_last] if retention.HasField("keep_last") else newest_kept(stored, spec)
     return [row for row in stored if row in best or row in last]
 
 

@@ -10,7 +10,7 @@ from gradloom.jobs.checkpoints import best_as_of, checkpoint_is, checkpoint_rows
 from gradloom.jobs.database import Database
 from gradloom.jobs.manifest import checkpoint_place
 from gradloom.jobs.messages import stored_checkpoint
-from gradloom.jobs.queries import named, no_job, no_job_of
+from gradloom.jobs.queries import no_job_of, uid_of
 from gradloom.jobs.records import Retried, RetrySource
 from gradloom.jobs.schema import checkpoints, jobs, retry_sources, specs
 from gradloom.v1 import spec_pb2
@@ -27,9 +27,7 @@ class Retries:
         Raises NotFoundError, and InvalidRequestError on `checkpoint` when the job has none of that id on record.
         """
         with self._database.read() as connection:
-            uid: str | None = connection.scalar(sa.select(jobs.c.uid).where(named(name)))
-            if uid is None:
-                raise no_job(name)
+            uid = uid_of(connection, name)
             if checkpoint_id is None:
                 return Retried(uid, None)
             place = checkpoint_place(checkpoint_id)

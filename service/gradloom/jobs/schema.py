@@ -178,13 +178,12 @@ attempts = Table(
     Column("token_digest", Text, nullable=False, unique=True),
     Column("lease_owner", Text, nullable=False),
     Column("lease_beat", BigInteger, nullable=False),
-    # The trainer's newest report: its counter, its Progress, and how many events of this attempt are stored.
+    # The trainer's newest report: its counter, its Progress, and how many events and points of this attempt are stored.
     Column("beat", BigInteger, nullable=False),
     Column("progress", LargeBinary),
     Column("reported_events", BigInteger, nullable=False),
     # FinishAttemptRequest; the first that came.
     Column("finish", LargeBinary),
-    # Whether it put a checkpoint on record that goes beyond those of every earlier attempt.
     Column("reported_points", BigInteger, nullable=False, server_default=text("0")),
     # Resource names of the checkpoint that it went on from, and of the newest that it put on record; both may be gone.
     Column("checkpoint_in", Text),
@@ -192,6 +191,7 @@ attempts = Table(
     # Of its log, once it has ended.
     Column("log_size_bytes", BigInteger),
     Column("log_dropped_bytes", BigInteger),
+    # Whether it put a checkpoint on record that goes beyond those of every earlier attempt.
     Column("advanced", Boolean, nullable=False, server_default=false()),
     # Whether the files of ended attempts that are on no record were removed after its end.
     Column("swept", Boolean, nullable=False, server_default=false()),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gradloom.job import JobName
 from gradloom.jobs.database import Database
 from gradloom.jobs.messages import attempt_message, job_message
-from gradloom.jobs.queries import JOBS, by_index, named, no_job
+from gradloom.jobs.queries import ATTEMPT_IS_LIVE, JOBS, by_index, named, no_job
 from gradloom.jobs.schema import IS_READY, attempts, jobs, specs
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -188,7 +188,7 @@ def _holders(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> tu
     live: sa.Select[Any] = (
         sa.select(*_OTHER, attempts.c.devices, attempts.c.progress)
         .join(attempts, attempts.c.job_uid == jobs.c.uid)
-        .where(attempts.c.state != job_pb2.Attempt.ENDED, ~attempts.c.devices_released)
+        .where(ATTEMPT_IS_LIVE, ~attempts.c.devices_released)
         .order_by(jobs.c.sequence)
     )
     found = []

@@ -18,9 +18,9 @@ def span(seconds: float) -> str:
     return f"{whole} s"
 
 
-def count(number: int, one: str, many: str = "") -> str:
+def count(number: int, one: str) -> str:
     """`1 job`, `2 jobs`, `1,200 jobs`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {one if number == 1 else one + 's'}"
 
 
 def listed(parts: Sequence[str], most: int = 3) -> str:

@@ -52,6 +52,9 @@ ENDING_STATES: Final = frozenset({job_pb2.Job.PAUSING, job_pb2.Job.CANCELLING})
 """An attempt lives, and is being ended."""
 LIVE_STATES: Final = ENDING_STATES | {job_pb2.Job.STARTING, job_pb2.Job.RUNNING}
 
+DETAILS: Final = ("display_name", "labels", "priority")
+"""What people say of a job beside its spec, and may change while it lives."""
+
 
 @dataclass(frozen=True)
 class ReasonRule:

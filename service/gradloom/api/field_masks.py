@@ -10,11 +10,13 @@ from google.protobuf import field_mask_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from gradloom.documents import is_map
 from gradloom.faults import Faults, child, did_you_mean, shown
+from gradloom.job import DETAILS
 from gradloom.v1 import job_pb2
 
 FIELD: Final = "update_mask.paths"
-EDITABLE: Final = ("display_name", "labels", "priority", "spec")
+EDITABLE: Final = (*DETAILS, "spec")
 """What of a job a user says; all else is the server's."""
 MAX_PATHS: Final = 100
 
@@ -24,15 +26,20 @@ def edited(job: job_pb2.Job, changes: job_pb2.Job, mask: field_mask_pb2.FieldMas
 
     A field of the mask that is unset in `changes` is cleared. Raises InvalidRequestError on `update_mask.paths`.
     """
-    result = job_pb2.Job()
-    for name in EDITABLE:
-        _take(result, job, [name])
+    result = _said_by_users(job)
     if mask is None or not mask.paths:
-        _take_what_is_set(result, changes, EDITABLE)
+        _take_what_is_set(result, _said_by_users(changes))
         return result
     for path in _checked(mask.paths):
         _take(result, changes, path)
     return result
+
+
+def _said_by_users(job: job_pb2.Job) -> job_pb2.Job:
+    said = job_pb2.Job()
+    for name in EDITABLE:
+        _take(said, job, [name])
+    return said
 
 
 def _checked(paths: Sequence[str]) -> list[list[str]]:
@@ -67,7 +74,7 @@ def _why_not(names: Sequence[str]) -> str:
         so_far = ".".join(names[: position + 1])
         if position + 1 == len(names):
             return ""
-        if _is_map(field) and field.message_type.fields_by_name["key"].type == FieldDescriptor.TYPE_STRING:
+        if is_map(field) and field.message_type.fields_by_name["key"].type == FieldDescriptor.TYPE_STRING:
             return ""  # What remains is a key.
         if field.is_repeated or not _is_walked(field):
             return f"must name {so_far} as a whole"
@@ -82,7 +89,7 @@ def _take(target: Message, source: Message, names: Sequence[str]) -> None:
     if not rest:
         target.ClearField(name)
         _copy(target, source, field)
-    elif _is_map(field):
+    elif is_map(field):
         _take_key(getattr(target, name), getattr(source, name), ".".join(rest), field)
     elif target.HasField(name) or source.HasField(name):
         changed = type(getattr(target, name))()
@@ -103,11 +110,9 @@ def _take_key(target: Any, source: Any, key: str, field: Any) -> None:
             target[key] = source[key]
 
 
-def _take_what_is_set(target: Message, source: Message, names: Sequence[str] | None = None) -> None:
+def _take_what_is_set(target: Message, source: Message) -> None:
     """Takes over every field that is set in `source`, of messages of ours each field by itself."""
     for field, value in source.ListFields():
-        if names is not None and field.name not in names:
-            continue
         if _is_walked(field) and not field.is_repeated:
             getattr(target, field.name).SetInParent()
             _take_what_is_set(getattr(target, field.name), value)
@@ -126,10 +131,6 @@ def _copy(target: Message, source: Message, field: Any) -> None:
         getattr(target, field.name).CopyFrom(value)
     else:
         setattr(target, field.name, value)
-
-
-def _is_map(field: Any) -> bool:
-    return bool(field.message_type is not None and field.message_type.GetOptions().map_entry)
 
 
 def _is_walked(field: Any) -> bool:

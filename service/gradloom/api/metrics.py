@@ -1,13 +1,13 @@
 """StreamMetrics: a job's scalars by step, in the order in which they were recorded, with a cursor to go on from."""
 
-import re
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 from gradloom.api.convert import job_name, refused
 from gradloom.api.offload import Offload
-from gradloom.errors import CursorExpiredError, FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import did_you_mean, shown
+from gradloom.jobs import cursors
 from gradloom.jobs.store import Store
 from gradloom.spec.scalars import Monitors
 from gradloom.v1 import service_pb2
@@ -98,14 +98,10 @@ def _told(name: str, known: Sequence[str]) -> str:
 
 
 def _cursor(uid: str, number: int) -> str:
-    return f"{uid.replace('-', '')}.s{number}"
+    return cursors.write(uid, f"s{number}")
 
 
 def _after(cursor: str, uid: str) -> int:
     """The number of the point that a cursor of this job is after."""
-    match = re.fullmatch(r"([0-9a-f]{1,64})\.s([0-9]{1,18})", cursor, re.ASCII)
-    if not match:
-        raise refused("cursor", f"must be the cursor of a message of this stream; got {shown(cursor)}")
-    if match[1] != uid.replace("-", ""):
-        raise CursorExpiredError(f"the cursor is another job's, perhaps of one that had this name; got {shown(cursor)}")
-    return int(match[2])
+    (number,) = cursors.read(cursor, uid, r"s([0-9]{1,18})")
+    return number

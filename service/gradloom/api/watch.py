@@ -1,7 +1,6 @@
 """WatchJob: a job's present state, then what happens to it, with a cursor to go on from."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from typing import Final
 from gradloom.api.convert import job_name, refused
 from gradloom.api.offload import Offload
 from gradloom.errors import CursorExpiredError, ServerUnavailableError
-from gradloom.faults import shown
 from gradloom.job import TERMINAL_STATES
+from gradloom.jobs import cursors
 from gradloom.jobs.events import Watcher
 from gradloom.jobs.records import JobSnapshot
 from gradloom.jobs.store import Store
@@ -117,7 +116,7 @@ async def watch_job(
 
 
 def _cursor(uid: str, number: int) -> str:
-    return f"{uid.replace('-', '')}.{number}"
+    return cursors.write(uid, str(number))
 
 
 def _first_seen(request: service_pb2.WatchJobRequest, snapshot: JobSnapshot) -> int:
@@ -129,13 +128,9 @@ def _first_seen(request: service_pb2.WatchJobRequest, snapshot: JobSnapshot) -> 
 
 def _after(cursor: str, snapshot: JobSnapshot) -> int:
     """The event number of a cursor of this job."""
-    match = re.fullmatch(r"([0-9a-f]{1,64})\.([0-9]{1,18})", cursor, re.ASCII)
-    if not match:
-        raise refused("cursor", f"must be the cursor of a message of this stream; got {shown(cursor)}")
-    if match[1] != snapshot.uid.replace("-", ""):
-        raise CursorExpiredError(f"the cursor is another job's, perhaps of one that had this name; got {shown(cursor)}")
-    if int(match[2]) > snapshot.event_number:
+    (number,) = cursors.read(cursor, snapshot.uid, r"([0-9]{1,18})")
+    if number > snapshot.event_number:
         raise CursorExpiredError(
-            f"the job has {snapshot.event_number} events so far; the cursor is after event {match[2]}"
+            f"the job has {snapshot.event_number} events so far; the cursor is after event {number}"
         )
-    return int(match[2])
+    return number

@@ -22,9 +22,9 @@ from gradloom.client.submission import (
     with_user_code,
 )
 from gradloom.errors import FieldFault, GradloomError, InvalidRequestError, NotFoundError, ServerUnavailableError
+from gradloom.job import TERMINAL_STATES
 from gradloom.v1 import job_pb2, service_pb2
 
-TERMINAL_STATES: Final = frozenset({job_pb2.Job.SUCCEEDED, job_pb2.Job.FAILED, job_pb2.Job.CANCELLED})
 RECONNECT_SECONDS: Final = 120.0
 CALL_SECONDS: Final = 30.0
 VALIDATION_SECONDS: Final = 180.0

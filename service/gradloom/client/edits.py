@@ -16,6 +16,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from gradloom import documents
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import child, did_you_mean
+from gradloom.job import DETAILS
 from gradloom.v1 import job_pb2
 
 _STEP: Final = re.compile(
@@ -23,7 +24,7 @@ _STEP: Final = re.compile(
 )
 _REPLACED: Final = frozenset({"Struct", "Value", "Component", "DataSource", "Duration", "Timestamp"})
 """Messages whose parts say nothing by themselves: a new type has other keys in its `config`."""
-_EDITABLE: Final = ("display_name", "labels", "priority", "spec")
+_EDITABLE: Final = (*DETAILS, "spec")
 
 
 class Edit(NamedTuple):
@@ -140,7 +141,7 @@ def _fields(steps: list[str | int]) -> list[Any]:
 def _is_text(steps: list[str | int]) -> bool:
     """Whether a path leads to a string, or to an entry of a mapping of strings."""
     *_, field = fields = _fields(steps)
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+    if documents.is_map(field):
         return len(steps) > len(fields) and _is_string(field.message_type.fields_by_name["value"])
     return _is_string(field) and not documents.is_repeated(field)
 

@@ -50,7 +50,7 @@ def job_lines(job: job_pb2.Job) -> Iterator[str]:
         "job": job.name,
         "uid": job.uid,
         "name": job.display_name,
-        "labels": ", ".join(f"{key}={value}" for key, value in sorted(job.labels.items())),
+        "labels": labels(job),
         "priority": str(job.priority) if job.priority else "",
         "retry of": shortest_reference(job.retry_of),
         "goes on": f"from {job.retry_checkpoint}" if job.retry_checkpoint else "",
@@ -68,6 +68,11 @@ def job_lines(job: job_pb2.Job) -> Iterator[str]:
             yield f"{name:<9} {text.one_line(value)}"
     yield from resolved_lines(job.resolved_spec)
     yield from outcome_details(job)
+
+
+def labels(job: job_pb2.Job) -> str:
+    """Such as `stage=trial, team=vision`; empty for none."""
+    return ", ".join(f"{key}={value}" for key, value in sorted(job.labels.items()))
 
 
 def activity(job: job_pb2.Job) -> str:

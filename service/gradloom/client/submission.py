@@ -7,10 +7,10 @@ from typing import Any, BinaryIO, Final
 
 from gradloom import documents
 from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.job import DETAILS
 from gradloom.v1 import job_pb2
 
 SOURCE_FIELD: Final = "spec.user_code.source"
-_JOB_FIELDS: Final = ("display_name", "labels", "priority")
 
 
 def job_from_any(job: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job) -> job_pb2.Job:
@@ -37,8 +37,8 @@ def job_from_parts(job: Any, model: Any, fields: Mapping[str, Any]) -> job_pb2.J
         raise InvalidRequestError([FieldFault("job", "must be left out where model is given")])
     from gradloom.client.live import spec_from_live
 
-    own = {name: fields[name] for name in _JOB_FIELDS if fields.get(name) is not None}
-    spec = {name: value for name, value in fields.items() if name not in _JOB_FIELDS}
+    own = {name: fields[name] for name in DETAILS if fields.get(name) is not None}
+    spec = {name: value for name, value in fields.items() if name not in DETAILS}
     return documents.job_from_dict({**own, "spec": spec_from_live(model, spec)})
 
 

@@ -7,13 +7,22 @@ with it, so that a mistyped key is refused before anything is sent.
 from collections.abc import Mapping
 from typing import Any
 
-from gradloom.documents.messages import fill_job, is_repeated, job_to_dict
+from gradloom.documents.messages import fill_job, is_map, is_repeated, job_to_dict
 from gradloom.documents.text import MAX_TEXT_BYTES, Plain, read_text
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import Faults
 from gradloom.v1 import job_pb2
 
-__all__ = ["MAX_TEXT_BYTES", "is_repeated", "job_from_dict", "job_to_dict", "read_document", "read_job", "read_value"]
+__all__ = [
+    "MAX_TEXT_BYTES",
+    "is_map",
+    "is_repeated",
+    "job_from_dict",
+    "job_to_dict",
+    "read_document",
+    "read_job",
+    "read_value",
+]
 
 
 def read_job(text: str) -> job_pb2.Job:

@@ -99,7 +99,7 @@ def _fill(message: Message, value: Plain, path: str, faults: Faults) -> None:
 
 
 def _fill_field(message: Message, field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> None:
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+    if field.message_type is not None and is_map(field):
         _fill_map(getattr(message, field.name), field.message_type, value, path, faults)
     elif is_repeated(field):
         if not isinstance(value, list | tuple):
@@ -131,6 +131,11 @@ def _long_form(path: str, value: Plain) -> str:
         return ""
     # Without a position it stands where the list should.
     return f"; write [{example}]" if name in _LISTS else f"; write {example}"
+
+
+def is_map(field: Any) -> bool:
+    """Whether the field is a map, which descriptors show as a list of entries."""
+    return bool(field.message_type is not None and field.message_type.GetOptions().map_entry)
 
 
 def is_repeated(field: FieldDescriptor) -> bool:

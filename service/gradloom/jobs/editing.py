@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from gradloom.faults import Faults, child, shown
+from gradloom.job import DETAILS
 from gradloom.v1 import job_pb2
 
-EDITABLE: Final = ("display_name", "labels", "priority")
 _ONE_LABEL: Final = "labels."
 _NEVER_CHANGES: Final = "spec"
 
@@ -18,12 +18,12 @@ def paths_of(job: job_pb2.Job, mask: Iterable[str], faults: Faults) -> list[str]
     """
     given = list(dict.fromkeys(mask))
     if not given or given == ["*"]:
-        sent = [name for name in EDITABLE if given or _is_set(job, name)]
+        sent = [name for name in DETAILS if given or _is_set(job, name)]
         return [*sent, *([_NEVER_CHANGES] if job.HasField("spec") else [])]
     for position, path in enumerate(given):
-        if path not in (*EDITABLE, _NEVER_CHANGES) and not (path.startswith(_ONE_LABEL) and path != _ONE_LABEL):
-            rule = f"must be one of {', '.join(EDITABLE)}, labels.<key>, or * alone"
-            near = faults.did_you_mean(path, EDITABLE)
+        if path not in (*DETAILS, _NEVER_CHANGES) and not (path.startswith(_ONE_LABEL) and path != _ONE_LABEL):
+            rule = f"must be one of {', '.join(DETAILS)}, labels.<key>, or * alone"
+            near = faults.did_you_mean(path, DETAILS)
             faults.add(child("update_mask.paths", position), f"{rule}; got {shown(path)}{near}")
     return given
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from google.protobuf import duration_pb2, struct_pb2
 from google.protobuf.message import Message
 
-from gradloom.documents.messages import MAX_STRUCT_DEPTH
+from gradloom.documents.messages import MAX_STRUCT_DEPTH, is_map
 from gradloom.faults import Faults, child, shown
 from gradloom.v1 import spec_pb2
 
@@ -109,8 +109,7 @@ def _configs(message: Message, path: _Path) -> Iterator[tuple[_Path, struct_pb2.
         elif isinstance(value, Message):
             yield from _configs(value, below)
         else:
-            is_map = field.message_type.GetOptions().map_entry
-            for key, entry in sorted(value.items()) if is_map else enumerate(value):
+            for key, entry in sorted(value.items()) if is_map(field) else enumerate(value):
                 if isinstance(entry, Message):
                     yield from _configs(entry, (*below, key))
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.message import Message
 
+from gradloom.documents import is_map
 from gradloom.errors import FieldFault
 from gradloom.faults import child, shown
 from gradloom.spec.defaults import with_defaults
@@ -147,12 +148,11 @@ def _differing(before: Message, now: Message, name: str, path: str) -> Iterator[
     if old == new and is_set[0] == is_set[1]:
         return
     is_ours = field.message_type is not None and field.message_type.file.package.startswith("gradloom.")
-    is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
     if isinstance(old, struct_pb2.Struct):
         yield from _config_differences(json_format.MessageToDict(old), json_format.MessageToDict(new), path)
     elif is_ours and not field.is_repeated and all(is_set):
         yield from _differences(old, new, path)
-    elif is_ours and not is_map and field.is_repeated and len(old) == len(new):
+    elif is_ours and not is_map(field) and field.is_repeated and len(old) == len(new):
         for position, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from _differences(one, other, child(path, position))
     else:

@@ -7,7 +7,7 @@ import click
 
 from gradloom.client import text
 from gradloom.client.commands.connection import connected
-from gradloom.client.commands.options import client_command, job_argument
+from gradloom.client.commands.options import client_command, job_argument, priority_option
 from gradloom.client.commands.printing import print_json
 from gradloom.client.names import typed
 
@@ -23,7 +23,7 @@ _etag_option: Final = click.option(
 @client_command
 @job_argument
 @click.option("--display-name", metavar="TEXT", help="A name for people.")
-@click.option("--priority", type=int, metavar="N", help="Jobs of a higher one are given devices first; -1000 to 1000.")
+@priority_option
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Sets a label; may be given several times.")
 @click.option("--remove-label", "removed", multiple=True, metavar="KEY", help="Removes a label.")
 @_etag_option
@@ -54,7 +54,9 @@ def update(
     if output == "json":
         print_json(updated)
         return
-    labelled = ", ".join(f"{key}={value}" for key, value in sorted(updated.labels.items())) or "none"
+    from gradloom.client import show
+
+    labelled = show.labels(updated) or "none"
     text.say(updated.name)
     text.remark(text.one_line(f"name: {updated.display_name}; priority: {updated.priority}; labels: {labelled}"))
 

@@ -12,6 +12,7 @@ from gradloom.client.commands.options import (
     client_command,
     job_argument,
     output_option,
+    priority_option,
     project_option,
     server_option,
     user_code_option,
@@ -22,7 +23,6 @@ from gradloom.client.names import typed
 if TYPE_CHECKING:
     from gradloom.client.client import Client
     from gradloom.v1 import job_pb2
-
 
 _job_id_option: Final = click.option("--job-id", metavar="ID", help="The new job's id. Default: generated.")
 _watch_option: Final = click.option(
@@ -40,7 +40,7 @@ _validate_only_option: Final = click.option(
 @click.argument("file", type=click.File("rb"))
 @user_code_option
 @_job_id_option
-@click.option("--priority", type=int, metavar="N", help="Jobs of a higher one are given devices first; -1000 to 1000.")
+@priority_option
 @_watch_option
 @_validate_only_option
 def submit(

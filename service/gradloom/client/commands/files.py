@@ -8,24 +8,18 @@ import click
 from gradloom.client import text
 from gradloom.client.commands.connection import connected
 from gradloom.client.commands.options import client_command, job_argument
-from gradloom.client.commands.printing import print_json_list, print_lines
+from gradloom.client.commands.printing import print_list
 
 
 @client_command
 @job_argument
 def artifacts(server: str | None, output: str, job: str) -> None:
     """List the files that JOB left, with size and digest."""
-    with connected(server) as client:
-        found = list(client.artifacts(job))
-    if output == "json":
-        print_json_list("artifacts", found)
-        return
     from gradloom.client import show
 
-    if found:
-        print_lines(show.artifact_table(found))
-    else:
-        text.remark("It has left no files so far.")
+    with connected(server) as client:
+        found = list(client.artifacts(job))
+    print_list("artifacts", found, output, show.artifact_table, "It has left no files so far.")
 
 
 @client_command

@@ -7,7 +7,7 @@ import click
 from gradloom.client import text
 from gradloom.client.commands.connection import connected
 from gradloom.client.commands.options import client_command, job_argument, output_option, project_option, server_option
-from gradloom.client.commands.printing import print_json, print_json_list, print_lines
+from gradloom.client.commands.printing import print_json, print_lines, print_list
 
 SHOWN_JOBS: Final = 100
 """What a person may still read."""
@@ -40,24 +40,17 @@ def list_jobs(server: str | None, output: str, project: str, filter: str, order_
     """List the jobs, newest first."""
     from itertools import islice
 
+    from gradloom.client import show
+
     cut = limit is None and output == "text"
     with connected(server, project) as client:
         found = client.list(filter=filter, order_by=order_by)
         jobs = list(islice(found, SHOWN_JOBS if cut else limit))
         more = cut and next(found, None) is not None
-    if output == "json":
-        print_json_list("jobs", jobs)
-        return
-    from gradloom.client import show
-
-    if jobs:
-        print_lines(show.job_table(jobs))
-        if more:
-            text.remark(f"There are more than these {len(jobs)}: --limit N shows more, --filter finds some.")
-    elif filter:
-        text.remark("No job matches the filter.")
-    else:
-        text.remark("No jobs yet. Submit one: gradloom submit FILE")
+    nothing = "No job matches the filter." if filter else "No jobs yet. Submit one: gradloom submit FILE"
+    print_list("jobs", jobs, output, show.job_table, nothing)
+    if more:
+        text.remark(f"There are more than these {len(jobs)}: --limit N shows more, --filter finds some.")
 
 
 @client_command
@@ -80,17 +73,11 @@ def get(server: str | None, output: str, job: str, variables: bool) -> None:
 @job_argument
 def attempts(server: str | None, output: str, job: str) -> None:
     """List the attempts of JOB and why each ended."""
-    with connected(server) as client:
-        found = list(client.attempts(job))
-    if output == "json":
-        print_json_list("attempts", found)
-        return
     from gradloom.client import show
 
-    if found:
-        print_lines(show.attempt_table(found))
-    else:
-        text.remark("No attempt has been started.")
+    with connected(server) as client:
+        found = list(client.attempts(job))
+    print_list("attempts", found, output, show.attempt_table, "No attempt has been started.")
 
 
 @client_command
@@ -100,17 +87,11 @@ def checkpoints(server: str | None, output: str, job: str) -> None:
 
     `gradloom retry JOB --from CHECKPOINT` goes on from one.
     """
-    with connected(server) as client:
-        found = list(client.checkpoints(job))
-    if output == "json":
-        print_json_list("checkpoints", found)
-        return
     from gradloom.client import show
 
-    if found:
-        print_lines(show.checkpoint_table(found))
-    else:
-        text.remark("No checkpoint is on record.")
+    with connected(server) as client:
+        found = list(client.checkpoints(job))
+    print_list("checkpoints", found, output, show.checkpoint_table, "No checkpoint is on record.")
 
 
 @client_command

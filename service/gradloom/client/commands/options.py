@@ -29,6 +29,9 @@ user_code_option: Final = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Python source of the job's own classes, for spec.user_code.",
 )
+priority_option: Final = click.option(
+    "--priority", type=int, metavar="N", help="Jobs of a higher one are given devices first; -1000 to 1000."
+)
 job_argument: Final = click.argument("job", metavar="JOB")
 
 

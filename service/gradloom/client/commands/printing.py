@@ -1,8 +1,11 @@
-"""What commands print alike: messages as JSON, and lines as they are."""
+"""What commands print alike: messages as JSON, lists as JSON or a table, and lines as they are."""
 
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from gradloom.client import text
+
+T = TypeVar("T")
 
 
 def print_json(message: Any, *, indent: int | None = 2) -> None:
@@ -20,6 +23,18 @@ def print_json_list(field: str, items: Any) -> None:
 
     listed = [json_format.MessageToDict(item, preserving_proto_field_name=True) for item in items]
     text.say(json.dumps({field: listed}, indent=2, ensure_ascii=False))
+
+
+def print_list(
+    field: str, items: Sequence[T], output: str, table: Callable[[Sequence[T]], Iterable[str]], nothing: str
+) -> None:
+    """Prints a list in the form that is asked for: as JSON, or as a table, with a remark where there is nothing."""
+    if output == "json":
+        print_json_list(field, items)
+    elif items:
+        print_lines(table(items))
+    else:
+        text.remark(nothing)
 
 
 def print_lines(lines: Any) -> None:

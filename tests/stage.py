@@ -8,7 +8,7 @@ from gradloom.jobs.devices import Devices
 from gradloom.jobs.disks import Disks
 from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
-from gradloom.jobs.launcher import Alive, AttemptStart, Ended, Lost, Observation
+from gradloom.jobs.launcher import Alive, AttemptStart, Ended, LaunchError, Lost, Observation
 from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.scheduler import Scheduler
 from gradloom.jobs.timing import Timing
@@ -36,8 +36,12 @@ class Trainers:
     def __init__(self) -> None:
         self.ended: dict[Path, ExitRecord] = {}
         self.stopped: list[Path] = []
+        self.refusal = ""
+        """Why nothing can be started, while it says so."""
 
     def start(self, start: AttemptStart) -> None:
+        if self.refusal:
+            raise LaunchError(self.refusal)
         AttemptDirectory(start.directory).create()
         AttemptDirectory(start.directory).log.touch()
 

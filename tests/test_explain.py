@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from gradloom.errors import NotFoundError
+from gradloom.job import MAX_UNCOUNTED_ATTEMPTS
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.disks import Disks
 from gradloom.jobs.explain import Explainer
@@ -375,6 +376,14 @@ def test_a_reason_that_the_spec_does_not_want_retried_says_so(place: Place) -> N
     place.end(place.train("digits"), Job.STEP_HUNG, Job.FAILED)
     consequence = place.explain("digits").attempts[0].consequence
     assert consequence == "It is not tried again, because spec.retry.retry_on does not name STEP_HUNG."
+
+
+def test_the_last_attempt_that_may_be_lost_says_so(place: Place) -> None:
+    place.create("digits")
+    for state in (*[Job.QUEUED] * (MAX_UNCOUNTED_ATTEMPTS - 1), Job.FAILED):
+        place.end(place.claim("digits"), Job.TRAINER_LOST, state)
+    lost = "It was the last of 20 attempts that the server or the machine lost without a new checkpoint; none follows."
+    assert place.explain("digits").attempts[0].consequence == lost
 
 
 def test_an_ended_attempt_of_a_job_that_waits_again_says_that_another_follows(place: Place) -> None:

@@ -159,6 +159,16 @@ def exited(**record: Any) -> Ended:
             Job.QUEUED,
         ),
         ({"uncounted_attempts": MAX_UNCOUNTED_ATTEMPTS - 1}, exited(exit_code=1), Job.TRAINER_EXITED, Job.QUEUED),
+        (
+            {"uncounted_attempts": MAX_UNCOUNTED_ATTEMPTS, "stopping_reason": Job.PREEMPTED},
+            exited(signal=15),
+            Job.PREEMPTED,
+            Job.QUEUED,
+        ),
+        ({"counted_attempts": 2}, LaunchError("no"), Job.LAUNCH_FAILED, Job.QUEUED),
+        ({"counted_attempts": 2}, LaunchError("no", disk_full=True), Job.DISK_FULL, Job.QUEUED),
+        ({"counted_attempts": 2, "finish": finish(Job.DISK_FULL)}, exited(exit_code=1), Job.DISK_FULL, Job.QUEUED),
+        ({"uncounted_attempts": MAX_UNCOUNTED_ATTEMPTS - 1}, LaunchError("no"), Job.LAUNCH_FAILED, Job.FAILED),
     ],
 )
 def test_the_reason_and_the_next_state_follow_from_the_table(
@@ -212,10 +222,13 @@ def test_a_failure_shows_the_end_of_the_log_and_a_success_no_error() -> None:
         (a_retry(first=0.0), [None, None, None]),
     ],
 )
-def test_the_wait_doubles_with_every_attempt_that_counts(retry: RetrySpec, waits: list[float | None]) -> None:
+def test_the_wait_doubles_with_every_attempt_that_fails(retry: RetrySpec, waits: list[float | None]) -> None:
     rows = [replace(ROW, counted_attempts=counted, max_attempts=20) for counted in range(len(waits))]
     assert [decide(row, exited(exit_code=1), AttemptLog(), retry).outcome.backoff_seconds for row in rows] == waits
     assert all(decide(row, Lost(), AttemptLog(), retry).outcome.backoff_seconds is None for row in rows)
+    failed = [replace(ROW, counted_attempts=2, uncounted_attempts=lost) for lost in range(len(waits))]
+    refused = [decide(row, LaunchError("no"), AttemptLog(), retry).outcome.backoff_seconds for row in failed]
+    assert refused == waits, "what the machine fails waits as long, by its own count"
 
 
 def test_what_retry_on_does_not_name_is_not_retried_if_it_counts() -> None:

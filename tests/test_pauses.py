@@ -9,6 +9,7 @@ import pytest
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import EtagMismatchError, WrongStateError
+from gradloom.job import MAX_UNCOUNTED_ATTEMPTS
 from gradloom.v1 import job_pb2, service_pb2
 from tests.api_server import api_server, refusal
 from tests.stage import Stage
@@ -75,6 +76,21 @@ def test_an_attempt_that_prepares_is_stopped_at_once(stage: Stage) -> None:
     assert stage.report("a", job_pb2.Progress.PREPARING) == Directive.CHECKPOINT_AND_STOP
     stage.tick(1.0)
     assert stage.states() == {"a": "PAUSED"}
+
+
+def test_a_job_may_be_paused_however_often(stage: Stage) -> None:
+    stage.submit("a")
+    for _ in range(MAX_UNCOUNTED_ATTEMPTS + 1):
+        stage.tick()
+        assert pause(stage) == "PAUSING"
+        stage.tick(1.0)
+        assert stage.states() == {"a": "PAUSED"}
+        resume(stage)
+    stage.tick()
+    stage.end("a", stopped=True)
+    stage.tick()
+    attempt = stage.attempt("a")
+    assert (attempt.counted_attempts, attempt.uncounted_attempts) == (0, 1), "the one that was lost"
 
 
 def test_resuming_ends_a_backoff(stage: Stage) -> None:

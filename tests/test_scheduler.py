@@ -318,13 +318,15 @@ def test_what_looks_like_a_checkpoint_and_is_on_no_record_goes_when_its_attempt_
     assert checkpoint_files(world) == ["1/checkpoints/10.ckpt"]
 
 
-def test_a_launch_that_fails_is_counted_and_says_why(world: World) -> None:
+def test_a_launch_that_fails_says_why_and_uses_up_no_attempt(world: World) -> None:
     (world.root / "artifacts").touch()
     world.desk.create("a")
-    world.tick_until(lambda: world.state("a") == "FAILED")
-    assert world.reasons("a") == ["LAUNCH_FAILED"] * 3
-    assert "Not a directory" in world.job("a").state_message
+    world.tick_until(lambda: world.job("a").attempt_count == 4)
+    assert "Not a directory" in world.store.attempts_of(world.job("a").uid)[0].stopping_message
     (world.root / "artifacts").unlink()
+    world.tick_until(lambda: world.state("a") == "STARTING")
+    assert set(world.reasons("a")) == {"LAUNCH_FAILED", "REASON_UNSPECIFIED"}
+    assert world.store.live_attempts()[0].counted_attempts == 0
 
 
 # Cancels

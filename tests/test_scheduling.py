@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gradloom.attempt.v1 import attempt_pb2
+from gradloom.job import MAX_UNCOUNTED_ATTEMPTS
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.queue import Holder, Waiting, plan
 from gradloom.jobs.records import QueuedJob
@@ -201,6 +202,30 @@ def test_an_attempt_that_does_not_count_is_followed_by_the_next_at_once(stage: S
     stage.end("a", stopped=True)
     stage.tick()
     assert stage.reasons("a") == ["TRAINER_LOST", "REASON_UNSPECIFIED"]
+
+
+def test_what_the_machine_cannot_start_uses_up_no_attempt_and_waits_longer_each_time(stage: Stage) -> None:
+    stage.trainers.refusal = "no process can be made"
+    stage.submit("a", first_backoff=10.0)
+    stage.tick()
+    stage.submit("b")
+    stage.trainers.refusal = ""
+    stage.tick(9.0)
+    assert stage.states() == {"a": "QUEUED", "b": "STARTING"}
+    stage.desk.cancel("b")
+    stage.tick(3.0)
+    assert stage.reasons("a") == ["LAUNCH_FAILED", "REASON_UNSPECIFIED"]
+    assert stage.attempt("a").counted_attempts == 0
+
+
+def test_a_job_that_can_never_be_started_fails_at_last_and_says_why(stage: Stage) -> None:
+    stage.trainers.refusal = "no process can be made"
+    stage.submit("a")
+    stage.tick(MAX_UNCOUNTED_ATTEMPTS * stage.timing.launch_pause_seconds)
+    job = stage.job("a")
+    assert (Job.State.Name(job.state), Job.Reason.Name(job.state_reason)) == ("FAILED", "LAUNCH_FAILED")
+    assert job.state_message.startswith("could not be started: no process can be made (20 attempts")
+    assert job.attempt_count == MAX_UNCOUNTED_ATTEMPTS
 
 
 def test_a_job_may_hold_devices_for_its_limit_over_all_attempts_and_restarts(stage: Stage) -> None:

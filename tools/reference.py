@@ -156,7 +156,7 @@ def reasons() -> Iterator[Row]:
     comments = proto_comments(PROTO / "job.proto")
     for reason, rule in REASON_RULES.items():
         meaning = re.sub(r" (Never retried|Not counted|Counted)\.$", "", comments["Job.Reason", reason_name(reason)])
-        again, counts = "yes" if rule.retried else "no", "yes" if rule.counted else "no"
+        again, counts = "yes" if rule.retried else "no", "yes" if rule.counted else "as lost" if rule.lost else "no"
         yield code(reason_name(reason)), meaning, again, counts, HINTS[reason].format(job="JOB", attempt="N")
 
 

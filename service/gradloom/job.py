@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 from gradloom.v1 import job_pb2
@@ -56,40 +57,62 @@ DETAILS: Final = ("display_name", "labels", "priority")
 """What people say of a job beside its spec, and may change while it lives."""
 
 
+class Fault(Enum):
+    """Who an end is laid to, which decides what it counts against."""
+
+    JOB = auto()
+    """The job can have caused it: it counts against `retry.max_attempts`, and the next attempt waits."""
+    MACHINE = auto()
+    """The machine failed: it counts against MAX_UNCOUNTED_ATTEMPTS, and the next attempt waits."""
+    LOSS = auto()
+    """Server or machine was gone: it counts against MAX_UNCOUNTED_ATTEMPTS, and the next attempt does not wait."""
+    NOBODY = auto()
+    """It was asked for, or all is well: it counts against nothing."""
+
+
 @dataclass(frozen=True)
 class ReasonRule:
     """What an end for this reason means for the job."""
 
     retried: bool
     """Whether another attempt follows, as far as the limits allow."""
-    counted: bool
-    """Whether the attempt counts against `retry.max_attempts`."""
+    fault: Fault
+
+    @property
+    def counted(self) -> bool:
+        """Whether the attempt counts against `retry.max_attempts`."""
+        return self.fault is Fault.JOB
+
+    @property
+    def lost(self) -> bool:
+        """Whether it counts against MAX_UNCOUNTED_ATTEMPTS."""
+        return self.fault in (Fault.MACHINE, Fault.LOSS)
 
 
 REASON_RULES: Final[Mapping[int, ReasonRule]] = {
-    job_pb2.Job.COMPLETED: ReasonRule(retried=False, counted=False),
-    job_pb2.Job.SPEC_REFUSED: ReasonRule(retried=False, counted=True),
-    job_pb2.Job.DATA_UNAVAILABLE: ReasonRule(retried=False, counted=True),
-    job_pb2.Job.TRAINER_RAISED: ReasonRule(retried=True, counted=True),
-    job_pb2.Job.OUT_OF_HOST_MEMORY: ReasonRule(retried=True, counted=True),
-    job_pb2.Job.OUT_OF_DEVICE_MEMORY: ReasonRule(retried=True, counted=True),
-    job_pb2.Job.KILLED_BY_SIGNAL: ReasonRule(retried=True, counted=True),
-    job_pb2.Job.TRAINER_EXITED: ReasonRule(retried=True, counted=True),
-    job_pb2.Job.TRAINER_LOST: ReasonRule(retried=True, counted=False),
-    job_pb2.Job.EXPORT_DISAGREED: ReasonRule(retried=False, counted=True),
-    job_pb2.Job.DISK_FULL: ReasonRule(retried=True, counted=True),
-    job_pb2.Job.ENVIRONMENT_CHANGED: ReasonRule(retried=False, counted=True),
-    job_pb2.Job.SERVER_STOPPED: ReasonRule(retried=True, counted=False),
-    job_pb2.Job.LAUNCH_FAILED: ReasonRule(retried=True, counted=True),
-    job_pb2.Job.CANCELLED_BY_USER: ReasonRule(retried=False, counted=False),
-    job_pb2.Job.LOSS_NOT_FINITE: ReasonRule(retried=False, counted=True),
-    job_pb2.Job.STEP_HUNG: ReasonRule(retried=True, counted=True),
-    job_pb2.Job.USER_CODE_RAISED: ReasonRule(retried=True, counted=True),
-    job_pb2.Job.DEADLINE_EXCEEDED: ReasonRule(retried=False, counted=True),
-    job_pb2.Job.QUEUE_DEADLINE_EXCEEDED: ReasonRule(retried=False, counted=False),
-    job_pb2.Job.PREEMPTED: ReasonRule(retried=True, counted=False),
-    job_pb2.Job.PAUSED_BY_USER: ReasonRule(retried=True, counted=False),
-    job_pb2.Job.TRAINER_SILENT: ReasonRule(retried=True, counted=True),
+    job_pb2.Job.COMPLETED: ReasonRule(retried=False, fault=Fault.NOBODY),
+    job_pb2.Job.SPEC_REFUSED: ReasonRule(retried=False, fault=Fault.JOB),
+    job_pb2.Job.DATA_UNAVAILABLE: ReasonRule(retried=False, fault=Fault.JOB),
+    job_pb2.Job.TRAINER_RAISED: ReasonRule(retried=True, fault=Fault.JOB),
+    job_pb2.Job.OUT_OF_HOST_MEMORY: ReasonRule(retried=True, fault=Fault.JOB),
+    job_pb2.Job.OUT_OF_DEVICE_MEMORY: ReasonRule(retried=True, fault=Fault.JOB),
+    job_pb2.Job.KILLED_BY_SIGNAL: ReasonRule(retried=True, fault=Fault.JOB),
+    job_pb2.Job.TRAINER_EXITED: ReasonRule(retried=True, fault=Fault.JOB),
+    job_pb2.Job.TRAINER_LOST: ReasonRule(retried=True, fault=Fault.LOSS),
+    job_pb2.Job.EXPORT_DISAGREED: ReasonRule(retried=False, fault=Fault.JOB),
+    job_pb2.Job.DISK_FULL: ReasonRule(retried=True, fault=Fault.MACHINE),
+    job_pb2.Job.ENVIRONMENT_CHANGED: ReasonRule(retried=False, fault=Fault.JOB),
+    job_pb2.Job.SERVER_STOPPED: ReasonRule(retried=True, fault=Fault.LOSS),
+    job_pb2.Job.LAUNCH_FAILED: ReasonRule(retried=True, fault=Fault.MACHINE),
+    job_pb2.Job.CANCELLED_BY_USER: ReasonRule(retried=False, fault=Fault.NOBODY),
+    job_pb2.Job.LOSS_NOT_FINITE: ReasonRule(retried=False, fault=Fault.JOB),
+    job_pb2.Job.STEP_HUNG: ReasonRule(retried=True, fault=Fault.JOB),
+    job_pb2.Job.USER_CODE_RAISED: ReasonRule(retried=True, fault=Fault.JOB),
+    job_pb2.Job.DEADLINE_EXCEEDED: ReasonRule(retried=False, fault=Fault.JOB),
+    job_pb2.Job.QUEUE_DEADLINE_EXCEEDED: ReasonRule(retried=False, fault=Fault.NOBODY),
+    job_pb2.Job.PREEMPTED: ReasonRule(retried=True, fault=Fault.NOBODY),
+    job_pb2.Job.PAUSED_BY_USER: ReasonRule(retried=True, fault=Fault.NOBODY),
+    job_pb2.Job.TRAINER_SILENT: ReasonRule(retried=True, fault=Fault.JOB),
 }
 
 SAVING_REASONS: Final = frozenset(
@@ -103,7 +126,7 @@ DEFAULT_BACKOFF_SECONDS: Final = 1.0
 LONGEST_BACKOFF_SECONDS: Final = 300.0
 DEFAULT_KEPT_CHECKPOINTS: Final = 2
 MAX_UNCOUNTED_ATTEMPTS: Final = 20
-"""After so many attempts that did not count, none with a checkpoint beyond the last, the job fails all the same."""
+"""After so many attempts that server or machine ended, none with a checkpoint beyond the last, the job fails."""
 
 TOMBSTONE: Final = "~"
 """What the id of a deleted job begins with, which no user can say."""

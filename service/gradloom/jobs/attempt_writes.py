@@ -116,7 +116,7 @@ class AttemptWrites:
                     raise WrongStateError(f"attempt {number} of {uid}", "an attempt that never finished cannot succeed")
                 manifest += finish.artifacts
                 export = finish.export.SerializeToString()
-            counted = REASON_RULES[outcome.reason].counted
+            rule = REASON_RULES[outcome.reason]
             error = outcome.error if next_state == job_pb2.Job.FAILED else None
             moved = move_job(
                 connection,
@@ -128,8 +128,8 @@ class AttemptWrites:
                 error=_serialized(error),
                 export=export,
                 backoff_seconds=outcome.backoff_seconds if next_state == job_pb2.Job.QUEUED else None,
-                counted_attempts=jobs.c.counted_attempts + int(counted),
-                uncounted_attempts=0 if ended.advanced else jobs.c.uncounted_attempts + int(not counted),
+                counted_attempts=jobs.c.counted_attempts + int(rule.counted),
+                uncounted_attempts=0 if ended.advanced else jobs.c.uncounted_attempts + int(rule.lost),
             )
             row = connection.execute(JOBS.where(jobs.c.uid == uid)).one()
             if moved is None:

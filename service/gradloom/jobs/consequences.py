@@ -1,6 +1,7 @@
 """Why another attempt followed one that ended, or why none did."""
 
-from gradloom.job import REASON_RULES, reason_name
+from gradloom.job import MAX_UNCOUNTED_ATTEMPTS, reason_name
+from gradloom.jobs.finality import Finality, Tally, finality
 from gradloom.jobs.situation import KnownAttempt, Situation
 from gradloom.v1 import job_pb2
 
@@ -33,16 +34,24 @@ def _counted(situation: Situation, ended: KnownAttempt) -> str:
 
 
 def _last(situation: Situation, ended: KnownAttempt) -> str:
-    """Why nothing followed the last attempt of a job that failed; as `outcome.decide` decided."""
-    reason, name = ended.message.reason, reason_name(ended.message.reason)
-    if not REASON_RULES[reason].retried:
-        return f"{name} is never tried again: another attempt would end the same way."
-    if reason == Job.USER_CODE_RAISED and not ended.has_stepped:
-        return "It was raised before the attempt's first step: another attempt would raise it again."
-    if situation.retry.retry_on and name not in situation.retry.retry_on and ended.message.counted:
-        return f"It is not tried again, because spec.retry.retry_on does not name {name}."
-    if ended.message.counted:
-        if situation.max_attempts == 1:
+    """Why nothing followed the last attempt of a job that failed."""
+    tally = Tally(ended.has_stepped, situation.counted_attempts, situation.max_attempts, situation.uncounted_attempts)
+    match finality(ended.message.reason, tally, situation.retry):
+        case Finality.NEVER_RETRIED:
+            name = reason_name(ended.message.reason)
+            return f"{name} is never tried again: another attempt would end the same way."
+        case Finality.BEFORE_FIRST_STEP:
+            return "It was raised before the attempt's first step: another attempt would raise it again."
+        case Finality.NOT_NAMED:
+            name = reason_name(ended.message.reason)
+            return f"It is not tried again, because spec.retry.retry_on does not name {name}."
+        case Finality.USED_UP if situation.max_attempts == 1:
             return "It counts, and only one attempt may (retry.max_attempts)."
-        return f"It was the last of the {situation.max_attempts} attempts that may count (retry.max_attempts)."
-    return "So many attempts that do not count ended without a new checkpoint that none follows."
+        case Finality.USED_UP:
+            return f"It was the last of the {situation.max_attempts} attempts that may count (retry.max_attempts)."
+        case Finality.LOST_TOO_OFTEN:
+            lost = f"{MAX_UNCOUNTED_ATTEMPTS} attempts that the server or the machine lost"
+            return f"It was the last of {lost} without a new checkpoint; none follows."
+        case None:
+            # Decided by an earlier version with other rules.
+            return "The job failed with it."

@@ -54,8 +54,9 @@ HINTS: Final[Mapping[int, str]] = {
     ),
     Job.DISK_FULL: (
         "`df -h` on the server's machine tells which disk: that of --data-dir or of --artifact-root. `gradloom delete "
-        "JOB` removes what an ended job left; spec.training.checkpoint.keep and spec.retention leave less. Then "
-        "`gradloom retry {job}`, with `--from newest` where it has a checkpoint."
+        "JOB` removes what an ended job left; spec.training.checkpoint.keep and spec.retention leave less. The "
+        "job is tried again by itself; once it has failed, `gradloom retry {job}`, with `--from newest` where it has a "
+        "checkpoint."
     ),
     Job.ENVIRONMENT_CHANGED: (
         "The message names what differs from what the first attempt found. Put that back, or `gradloom retry {job}`: "
@@ -64,7 +65,8 @@ HINTS: Final[Mapping[int, str]] = {
     Job.SERVER_STOPPED: "Nothing needs to be done: under the next server the job goes on from its newest checkpoint.",
     Job.LAUNCH_FAILED: (
         "The job has no part in it: the server could not start a process. See the server's own log, and that its user "
-        "may write below --artifact-root and start processes; then `gradloom retry {job}`."
+        "may write below --artifact-root and start processes. It is tried again by itself; once it has failed, "
+        "`gradloom retry {job}`."
     ),
     Job.CANCELLED_BY_USER: (
         "`gradloom retry {job}` makes a new job of it; with `--from newest` that goes on from the newest checkpoint."

@@ -9,8 +9,10 @@ from gradloom.job import (
     MAX_UNCOUNTED_ATTEMPTS,
     REASON_RULES,
     SAVING_REASONS,
+    Fault,
     reason_name,
 )
+from gradloom.jobs.finality import Finality, Tally, finality
 from gradloom.jobs.hints import hint
 from gradloom.jobs.launcher import Ended, LaunchError, Lost
 from gradloom.jobs.leavings import AttemptLog
@@ -137,32 +139,46 @@ def _follow(attempt: AttemptRow, reason: int, message: str, retry: spec_pb2.Retr
         return Job.SUCCEEDED, message
     if reason == Job.CANCELLED_BY_USER:
         return Job.CANCELLED, message
-    rule = REASON_RULES[reason]
-    if not rule.retried:
-        return Job.FAILED, message
-    if reason == Job.USER_CODE_RAISED and not attempt.has_stepped:
-        return Job.FAILED, f"{message} (before its first step: another attempt would raise it again)"
-    if rule.counted and retry.retry_on and reason_name(reason) not in retry.retry_on:
-        return Job.FAILED, f"{message} (retry.retry_on does not name {reason_name(reason)})"
-    if rule.counted and attempt.counted_attempts + 1 >= attempt.max_attempts:
-        return Job.FAILED, f"{message} (attempt {attempt.number}; retry.max_attempts is {attempt.max_attempts})"
-    if not rule.counted and not attempt.advanced and attempt.uncounted_attempts + 1 >= MAX_UNCOUNTED_ATTEMPTS:
-        told = f"{MAX_UNCOUNTED_ATTEMPTS} attempts ended so or alike without a new checkpoint; {reason_name(reason)}"
-        return Job.FAILED, f"{message} ({told})"
+    name = reason_name(reason)
+    told = {
+        Finality.NEVER_RETRIED: "",
+        Finality.BEFORE_FIRST_STEP: " (before its first step: another attempt would raise it again)",
+        Finality.NOT_NAMED: f" (retry.retry_on does not name {name})",
+        Finality.USED_UP: f" (attempt {attempt.number}; retry.max_attempts is {attempt.max_attempts})",
+        Finality.LOST_TOO_OFTEN: (
+            f" ({MAX_UNCOUNTED_ATTEMPTS} attempts ended so or alike without a new checkpoint; {name})"
+        ),
+    }
+    final = finality(reason, _tally(attempt, reason), retry)
+    if final is not None:
+        return Job.FAILED, message + told[final]
     return (Job.PAUSED if attempt.job_state == Job.PAUSING else Job.QUEUED), message
 
 
+def _tally(attempt: AttemptRow, reason: int) -> Tally:
+    """How it stands once the attempt has ended; as `AttemptWrites.end_attempt` stores it."""
+    rule = REASON_RULES[reason]
+    return Tally(
+        has_stepped=attempt.has_stepped,
+        counted=attempt.counted_attempts + int(rule.counted),
+        max_attempts=attempt.max_attempts,
+        lost=0 if attempt.advanced else attempt.uncounted_attempts + int(rule.lost),
+    )
+
+
 def _backoff(attempt: AttemptRow, reason: int, retry: spec_pb2.RetrySpec) -> float | None:
-    """How long a next attempt waits: not at all after an end that does not count, else twice as long each time."""
-    if not REASON_RULES[reason].counted:
+    """How long a next attempt waits: twice as long after each that failed, not at all where nothing failed."""
+    rule, tally = REASON_RULES[reason], _tally(attempt, reason)
+    if rule.fault not in (Fault.JOB, Fault.MACHINE):
         return None
+    before = max(0, (tally.counted if rule.counted else tally.lost) - 1)
     backoff = retry.backoff
     first, longest = DEFAULT_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS
     if backoff.HasField("initial_duration"):
         first = seconds_of(backoff.initial_duration)
     if backoff.HasField("max_duration"):
         longest = seconds_of(backoff.max_duration)
-    return min(first * 2**attempt.counted_attempts, longest) or None
+    return min(first * 2**before, longest) or None
 
 
 def _signal_name(number: int) -> str:

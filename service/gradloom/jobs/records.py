@@ -73,7 +73,7 @@ class AttemptRow:
     counted_attempts: int
     """Ended attempts of the job that count against max_attempts; this one not before it has ended."""
     uncounted_attempts: int
-    """Ended attempts of the job that do not count, since the newest one that got further than those before it."""
+    """Ended attempts that server or machine lost, since the newest one that got further than those before it."""
     advanced: bool
     """It put a checkpoint on record that goes beyond those of every earlier attempt."""
     queued_time: datetime

@@ -90,7 +90,7 @@ jobs = Table(
     Column("priority", Integer, nullable=False, server_default=text("0")),
     Column("preemptible", Boolean, nullable=False, server_default=false()),
     Column("max_attempts", Integer, nullable=False),
-    # Attempts started; those that ended and count; those that ended and do not, since the last one that advanced.
+    # Attempts started; those that ended and count; those that server or machine lost, since the last one that advanced.
     Column("attempt_count", Integer, nullable=False),
     Column("counted_attempts", Integer, nullable=False),
     Column("uncounted_attempts", Integer, nullable=False),

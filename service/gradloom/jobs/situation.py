@@ -64,6 +64,8 @@ class Situation:
     cpu_replicas: int | None
     max_attempts: int
     counted_attempts: int
+    uncounted_attempts: int
+    """As in `AttemptRow`, without those that live."""
     backoff_seconds: float | None
     """As stored; the scheduler counts it down."""
     attempts: tuple[KnownAttempt, ...]
@@ -103,6 +105,7 @@ class Situations:
                 cpu_replicas=row.cpu_replicas,
                 max_attempts=row.max_attempts,
                 counted_attempts=row.counted_attempts,
+                uncounted_attempts=row.uncounted_attempts,
                 backoff_seconds=row.backoff_seconds,
                 attempts=_attempts(connection, row.uid, name),
                 position=before + 1 if waits else 0,

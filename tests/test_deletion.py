@@ -282,6 +282,17 @@ def test_a_start_leaves_jobs_those_who_live_and_what_nobody_here_made(house):
     assert not live.exists()
 
 
+def test_a_directory_that_cannot_be_removed_keeps_no_other(house, caplog):
+    stuck = house.root / "00000000-0000-4000-8000-000000000000"
+    # Nobody here made this: a link is not removed as a directory.
+    stuck.symlink_to(house.directory, target_is_directory=True)
+    places = [an_orphan(house, "1/work/aside") for _ in range(2)]
+    house.serve()
+    assert stuck.is_symlink()
+    assert not any(place.exists() for place in places)
+    assert f"{stuck} belongs to no job and could not be removed" in caplog.text
+
+
 def test_requests_are_remembered_for_an_hour_at_least_and_not_for_ever(house: House) -> None:
     def ask() -> job_pb2.Job:
         return house.store.create_job(name_of("one"), a_job(), "request", "digest", house.desk.now())

@@ -182,6 +182,30 @@ def test_a_job_without_retention_keeps_everything_for_ever(house):
     assert house.exists("one")
 
 
+def test_a_job_that_cannot_be_settled_waits_a_while_and_holds_back_no_other(house, monkeypatch):
+    attempts = [house.run(job_id, a_job_that_keeps(keep_last=0, keep_best=0)) for job_id in ("one", "two")]
+    for attempt in attempts:
+        house.save(attempt, 10)
+        house.fail(attempt)
+    stuck, settle, asked = attempts[0].uid, house.store.settle_job, []
+
+    def settle_unless_stuck(uid):
+        asked.append(uid)
+        if uid == stuck:
+            raise LimitExceededError("the server's disk is full; nothing was stored", subject="disk")
+        settle(uid)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "settle_job", settle_unless_stuck)
+        for _ in range(3):
+            house.keeper.tick()
+    assert [steps_on_disk(house, attempt.uid) for attempt in attempts] == [[10], []]
+    assert asked.count(stuck) == 1
+    house.seconds += 31
+    house.keeper.tick()
+    assert steps_on_disk(house, stuck) == []
+
+
 def test_a_look_reads_none_of_the_jobs_that_the_housekeeper_has_no_work_with(house):
     house.run("one", a_job_that_keeps(ttl_seconds=60, keep_last=1))
     asked: list[tuple[str, Any]] = []

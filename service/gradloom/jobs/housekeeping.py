@@ -21,7 +21,7 @@ from gradloom.jobs.trouble import TroubleLog
 logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 30.0
-"""After a job whose files could not be removed."""
+"""After a job whose files could not be removed, or whose checkpoints could not be gone through."""
 REMEMBER_SECONDS: Final = 7200.0
 """For so long at least the repeat of a request is given the first result, and for as long again at most while the
 server runs."""
@@ -81,11 +81,14 @@ class Housekeeper:
             logger.info("%s is deleted: the time that its spec.retention gives it after its end is over", name)
 
     def _settle(self, is_stopping: Callable[[], bool]) -> None:
-        for uid in self._store.unsettled_jobs():
+        for uid in self._store.unsettled_jobs(but=self._postponed()):
             if is_stopping():
                 return
-            self._store.settle_job(uid)
-            sweep_job(self._store, uid)
+            try:
+                self._store.settle_job(uid)
+                sweep_job(self._store, uid)
+            except (GradloomError, OSError) as error:
+                self._postpone(uid, f"What {uid} need not keep could not be removed", error)
 
     def _remove_deleted(self, is_stopping: Callable[[], bool]) -> None:
         while jobs := self._store.deleted_jobs(but=self._postponed()):
@@ -101,10 +104,13 @@ class Housekeeper:
                 remove_tree(directory)
             self._store.forget_job(job.uid)
         except (GradloomError, OSError) as error:
-            self._not_before[job.uid] = self._clock() + _PAUSE_SECONDS
-            self._trouble.tell(f"The deleted job {job.uid} could not be removed", error)
+            self._postpone(job.uid, f"The deleted job {job.uid} could not be removed", error)
             return
         logger.info("The deleted job %s is removed", job.uid)
+
+    def _postpone(self, uid: str, what: str, error: Exception) -> None:
+        self._not_before[uid] = self._clock() + _PAUSE_SECONDS
+        self._trouble.tell(what, error)
 
     def _postponed(self) -> list[str]:
         now = self._clock()

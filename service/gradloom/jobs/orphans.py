@@ -26,23 +26,28 @@ def sweep_orphans(root: Path, known: Callable[[Collection[str]], set[str]]) -> N
         # Listed before the store is asked: a job has its row before it has a directory.
         found = {path.name: path for path in root.iterdir() if _is_uid(path.name) and path.is_dir()}
         orphans = [found[uid] for uid in sorted(found.keys() - known(found.keys()))]
-        kept = [path for path in orphans if not _removed(path)]
     except OSError as error:
         logger.warning("The artifact root could not be swept: %s", error)
         return
+    kept = []
+    for path in orphans:
+        try:
+            if _is_needed(path):
+                kept.append(path)
+                continue
+            logger.info("%s belongs to no job and holds no work: it is removed", path)
+            remove_tree(path)
+        except OSError as error:
+            logger.warning("%s belongs to no job and could not be removed: %s", path, error)
     if kept:
         names = ", ".join(path.name for path in kept[:_SHOWN])
         logger.warning("%s: %d belong to no job that this database knows, but hold work: %s", root, len(kept), names)
 
 
-def _removed(directory: Path) -> bool:
-    """Removes a job's directory unless it holds work or somebody who lives."""
+def _is_needed(directory: Path) -> bool:
+    """Whether a job's directory holds work or somebody who lives."""
     attempts = [path for path in directory.iterdir() if path.is_dir()]
-    if any(_holds_work(path) or _is_alive(path) for path in attempts):
-        return False
-    logger.info("%s belongs to no job and holds no work: it is removed", directory)
-    remove_tree(directory)
-    return True
+    return any(_holds_work(path) or _is_alive(path) for path in attempts)
 
 
 def _holds_work(attempt: Path) -> bool:

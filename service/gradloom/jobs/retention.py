@@ -4,7 +4,7 @@ Time is that of the service clock: the seconds for which servers have run over t
 restarts, stands still while no server runs, and no wall clock moves it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -71,11 +71,14 @@ class Retention:
             self.hub.publish(row.uid)
         return [JobName(row.project, row.job_id) for row in rows]
 
-    def unsettled_jobs(self) -> list[str]:
-        """Uids of jobs that have ended, and whose checkpoints nobody has gone through since; without those in use."""
+    def unsettled_jobs(self, but: Collection[str] = ()) -> list[str]:
+        """Uids of jobs that have ended, and whose checkpoints nobody has gone through since.
+
+        Without those in use, and those that are named.
+        """
         selection = (
             sa.select(jobs.c.uid)
-            .where(jobs.c.unsettled, JOB_HAS_ENDED, ~jobs.c.deleted, ~_IS_NEEDED, ~_IS_UNSWEPT)
+            .where(jobs.c.unsettled, JOB_HAS_ENDED, ~jobs.c.deleted, ~_IS_NEEDED, ~_IS_UNSWEPT, jobs.c.uid.not_in(but))
             .limit(_AT_ONCE)
         )
         with self._database.read() as connection:

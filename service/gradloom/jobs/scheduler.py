@@ -90,7 +90,8 @@ class Scheduler:
             observed = type(self._following.observe(attempt)).__name__.lower()
             logger.info("Took over %s: %s", attempt.full_name, observed)
         for uid in self._store.unswept_jobs():
-            sweep_job(self._store, uid)
+            with self._trouble.kept_from_others(f"The job {uid} could not be swept"):
+                sweep_job(self._store, uid)
 
     def tick(self, now: datetime) -> None:
         """Does what is to be done now: ends what has ended, stops what must end, claims what fits, keeps a spare."""
@@ -102,7 +103,8 @@ class Scheduler:
         if self._clock() >= self._next_lease and live:
             self._next_lease = self._clock() + _LEASE_SECONDS
             self._lease_beat += 1
-            self._store.renew_leases(self._owner, self._lease_beat)
+            with self._trouble.kept_from_others("The leases of attempts could not be renewed"):
+                self._store.renew_leases(self._owner, self._lease_beat)
         if not self._is_preparing(live):
             self._launcher.warm()
 
@@ -121,8 +123,7 @@ class Scheduler:
                 self._store.mark_stopping(attempt.uid, attempt.number, reason, message)
         self._following.follow(utc_now())
         self._launcher.close()
-        with self._trouble.kept_from_others("What is left of the jobs' limits could not be stored"):
-            self._deadlines.settle()
+        self._deadlines.settle()
         while (live := self._following.follow(utc_now())) and self._clock() < deadline and not is_hurried():
             time.sleep(_DRAIN_LOOK_SECONDS)
         for attempt in live:
@@ -170,11 +171,12 @@ class Scheduler:
         if self._is_held_up_by_disk(planned, now):
             return
         for preemption in planned.preemptions:
-            self._preempt(preemption)
+            with self._trouble.kept_from_others(f"{preemption.holder.uid} could not be asked to make room"):
+                self._preempt(preemption)
         for start in planned.starts:
-            attempt = self._launch(start.uid, start.devices, now)
-            if attempt is not None:
-                live.append(attempt)
+            with self._trouble.kept_from_others(f"{start.uid} could not be started"):
+                if (attempt := self._launch(start.uid, start.devices, now)) is not None:
+                    live.append(attempt)
             if self._clock() < self._no_claim_before:
                 break
         self._taken_count = len(_taken(live))

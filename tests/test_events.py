@@ -14,12 +14,21 @@ Job = job_pb2.Job
 
 async def test_a_watcher_wakes_for_its_own_job_alone():
     hub = Hub()
-    with hub.watch("one") as one, hub.watch("two") as two, hub.watch() as every:
+    with hub.watch("one") as one, hub.watch("two") as two:
         hub.publish("one")
         assert await one.wait(5)
-        assert await every.wait(5)
         assert not await two.wait(0.01)
         assert not await one.wait(0.01)
+
+
+def test_who_asks_for_it_is_woken_by_a_change_of_any_job():
+    hub, woken = Hub(), threading.Event()
+    hub.wake_on_any(woken.set)
+    assert not woken.is_set()
+    for uid in ("one", "two"):
+        hub.publish(uid)
+        assert woken.is_set()
+        woken.clear()
 
 
 async def test_what_happened_before_the_wait_is_not_lost():

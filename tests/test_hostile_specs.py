@@ -13,6 +13,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gradloom.faults import MAX_HINTS
 from gradloom.spec import check_job, with_defaults
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.specs import CATALOGUE, ONE_CPU, changed, faults_of, faults_with
@@ -321,7 +322,9 @@ def test_a_config_deeper_than_the_wire_allows_is_refused_unwalked() -> None:
 
 
 def test_many_unknown_names_cost_no_more_than_a_few() -> None:
-    assert len(faults_with("spec.loss.config", {f"frm_logits{i}": 1 for i in range(20_000)})) == 101
+    told = faults_with("spec.loss.config", {f"frm_logits{i}": 1 for i in range(20_000)})
+    assert len(told) == 101
+    assert sum("did you mean" in description for description in told.values()) == MAX_HINTS
 
 
 @pytest.mark.parametrize("pattern", ["", "x" * 301])

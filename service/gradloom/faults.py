@@ -1,7 +1,6 @@
 """How faults are worded: collecting them, the path of a field, showing a value, the nearest known name."""
 
 import json
-import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final
@@ -10,10 +9,11 @@ from gradloom.errors import FieldFault, InvalidRequestError
 
 MAX_FAULTS: Final = 100
 """More faults than this are counted, not told: the answer must fit a gRPC trailer."""
+MAX_HINTS: Final = 20
+"""More near names than this are not looked for: each costs as much as checking a whole spec."""
 WHOLE: Final = "job"
 """The field of a fault of the document as a whole."""
 
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHOWN_CHARACTERS: Final = 80
 
 
@@ -36,7 +36,7 @@ def child(path: str, key: str | int) -> str:
     """The path of a mapping's key or a list's position below `path`."""
     if isinstance(key, int):
         return f"{path}[{key}]"
-    if _PLAIN_KEY.fullmatch(key) and len(key) <= _SHOWN_CHARACTERS:
+    if len(key) <= _SHOWN_CHARACTERS and key.isascii() and key.isidentifier():
         return f"{path}.{key}" if path else key
     return f"{path}[{shown(key)}]"
 
@@ -71,6 +71,7 @@ class Faults:
     def __init__(self) -> None:
         self._faults: list[FieldFault] = []
         self._untold = 0
+        self._hints = 0
 
     def add(self, field: str, description: str) -> None:
         """Notes one fault; beyond MAX_FAULTS it is only counted."""
@@ -80,8 +81,9 @@ class Faults:
             self._untold += 1
 
     def did_you_mean(self, name: str, known: Collection[str]) -> str:
-        """As the function; nothing once MAX_FAULTS are noted, because looking for a name costs more than the rest."""
-        return did_you_mean(name, known) if len(self._faults) < MAX_FAULTS else ""
+        """As the function, for the first MAX_HINTS names that are asked for."""
+        self._hints += 1
+        return did_you_mean(name, known) if self._hints <= MAX_HINTS else ""
 
     def extend(self, faults: Collection[FieldFault]) -> None:
         """Notes several faults."""

@@ -86,7 +86,9 @@ def request_id_of(request: Any) -> str | None:
 
 
 def digest_of(request: Any) -> str:
-    """What tells two requests of one id apart: everything in them but the id."""
+    """What tells two requests of one id apart: everything in them but the id; nothing for one without an id."""
+    if not request.request_id:
+        return ""
     body = type(request)()
     body.CopyFrom(request)
     body.ClearField("request_id")

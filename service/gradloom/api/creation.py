@@ -1,7 +1,7 @@
 """CreateJob before the store: every check that needs no TensorFlow, and the job as it will be kept."""
 
+import random
 import re
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,8 +19,13 @@ from gradloom.spec.user_code import FIELD as USER_CODE_FIELD
 from gradloom.v1 import job_pb2, service_pb2, spec_pb2
 
 SEEDS: Final = 1 << 31
+LIGHT_BYTES: Final = 2048
+"""The checks of the worst job of this size take tens of milliseconds, of a sound one less than a millisecond."""
 
 _SUFFIX_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+
+_random: Final = random.Random()
+"""Begins from the system's; asking the system each time would let other threads take over in the middle of a check."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Creation:
         if source := request.job.spec.model.initial_weights.job:
             collected(faults, lambda: self._find_initial_weights(source, project))
         faults.raise_any()
-        spec = with_defaults(request.job.spec, seed=_drawn_seed())
+        spec = with_defaults(request.job.spec, seed=_random.randrange(SEEDS))
         job = job_pb2.Job(
             display_name=request.job.display_name or spec.model.name,
             labels=request.job.labels,
@@ -107,12 +112,19 @@ class Creation:
         return faults
 
 
-def _drawn_seed() -> int:
-    return secrets.randbelow(SEEDS)
+def is_light(request: service_pb2.CreateJobRequest) -> bool:
+    """Whether `check` takes a moment and only computes: the job is small, and names no job, source or file.
+
+    Layers and data sources alone name files, by absolute paths.
+    """
+    model, data = request.job.spec.model, request.job.spec.data
+    names_another = request.job.spec.HasField("user_code") or model.HasField("initial_weights")
+    may_name_file = any(b"/" in part.SerializeToString() for part in (model, data))
+    return request.ByteSize() <= LIGHT_BYTES and not names_another and not may_name_file
 
 
 def _generated_id(model: str) -> str:
     """An id that people can tell from others: the model's name and enough chance."""
     slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:24].rstrip("-")
-    chance = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(8))
+    chance = "".join(_random.choices(_SUFFIX_ALPHABET, k=8))
     return f"{slug}-{chance}" if ID_PATTERN.fullmatch(slug) else f"job-{chance}"

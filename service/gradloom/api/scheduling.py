@@ -27,24 +27,21 @@ class SchedulerThread:
         self._scheduler = scheduler
         self.outlook: Outlook = scheduler
         """What it knows, for any thread."""
-        self._hub = hub
         self._clock = clock
         self._trouble = TroubleLog(log)
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler")
-        self._waker: asyncio.Task[None] | None = None
+        hub.wake_on_any(self._woken.set)
 
     def start(self) -> None:
         """Starts to claim and follow."""
-        self._waker = asyncio.create_task(self._wake_on_changes())
         self._thread.start()
 
     async def stop(self) -> None:
         """Lets a tick under way end; none follows. Attempts live on. May be repeated."""
-        if self._waker is None:
+        if not self._thread.is_alive():
             return
-        self._waker.cancel()
         self._stopping.set()
         self._woken.set()
         await asyncio.to_thread(self._thread.join)
@@ -53,11 +50,6 @@ class SchedulerThread:
         """Stops, then ends every attempt."""
         await self.stop()
         await asyncio.to_thread(self._scheduler.drain, timeout_seconds, is_hurried)
-
-    async def _wake_on_changes(self) -> None:
-        with self._hub.watch() as watcher:
-            while await watcher.wait():
-                self._woken.set()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -9,7 +9,7 @@ from google.protobuf import empty_pb2
 
 from gradloom.api.components import list_components
 from gradloom.api.convert import digest_of, job_name, project_of, request_id_of, view_of
-from gradloom.api.creation import Creation, NewJob
+from gradloom.api.creation import Creation, NewJob, is_light
 from gradloom.api.downloads import download_artifact
 from gradloom.api.logs import stream_logs
 from gradloom.api.metrics import stream_metrics
@@ -71,7 +71,9 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
     async def CreateJob(self, request: service_pb2.CreateJobRequest, context: Any) -> job_pb2.Job:
         """Checks a job and queues it."""
         self._refuse_when_draining()
-        new = await self._offload.read(self._creation.check, request)
+        # To hand it to a thread and back would cost as much again.
+        check = self._creation.check
+        new = check(request) if is_light(request) else await self._offload.read(check, request)
         if request.validate_only:
             return await self._validated(new)
         return await self._stored(new)

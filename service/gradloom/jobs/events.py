@@ -6,19 +6,19 @@ however much happens.
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 
 class Watcher:
-    """One watcher of one job, or of all; made by `Hub.watch`, used in the event loop in which it was entered.
+    """One watcher of one job; made by `Hub.watch`, used in the event loop in which it was entered.
 
     Enter it *before* the first read of the store, so that nothing falls between the read and the wait.
     """
 
-    def __init__(self, hub: "Hub", uid: str | None):
+    def __init__(self, hub: "Hub", uid: str):
         self._hub = hub
         self._uid = uid
         self._loop = asyncio.get_running_loop()
@@ -70,14 +70,20 @@ class Hub:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watchers: dict[str | None, set[Watcher]] = {}
+        self._wakes: list[Callable[[], None]] = []
+        self._watchers: dict[str, set[Watcher]] = {}
         # How often each was published that is watched now.
-        self._versions: dict[str | None, int] = {}
+        self._versions: dict[str, int] = {}
         self._held = threading.local()
 
-    def watch(self, uid: str | None = None) -> Watcher:
-        """A watcher of one job, or of every job; a context manager, for the running event loop."""
+    def watch(self, uid: str) -> Watcher:
+        """A watcher of one job; a context manager, for the running event loop."""
         return Watcher(self, uid)
+
+    def wake_on_any(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` after every change of any job from now on, in whichever thread made it: it must not block."""
+        with self._lock:
+            self._wakes.append(wake)
 
     def publish(self, uid: str) -> None:
         """Wakes whoever watches the job."""
@@ -86,11 +92,12 @@ class Hub:
             held.append(uid)
             return
         with self._lock:
-            for key in (uid, None):
-                if key in self._versions:
-                    self._versions[key] += 1
-                for watcher in self._watchers.get(key, ()):
-                    watcher._wake()
+            if uid in self._versions:
+                self._versions[uid] += 1
+            for watcher in self._watchers.get(uid, ()):
+                watcher._wake()
+            for wake in self._wakes:
+                wake()
 
     def wake_all(self) -> None:
         """Wakes every watcher, though nothing happened to its job."""
@@ -121,12 +128,12 @@ class Hub:
         with self._lock:
             return sum(len(watchers) for watchers in self._watchers.values())
 
-    def _add(self, uid: str | None, watcher: Watcher) -> None:
+    def _add(self, uid: str, watcher: Watcher) -> None:
         with self._lock:
             self._watchers.setdefault(uid, set()).add(watcher)
             self._versions.setdefault(uid, 0)
 
-    def _remove(self, uid: str | None, watcher: Watcher) -> None:
+    def _remove(self, uid: str, watcher: Watcher) -> None:
         with self._lock:
             watchers = self._watchers.get(uid, set())
             watchers.discard(watcher)

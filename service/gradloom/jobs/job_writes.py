@@ -1,14 +1,15 @@
 """What users change: jobs are created, cancelled and edited, each at most once a request."""
 
 import json
+import sqlite3
 import uuid
 from collections.abc import Collection
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from gradloom.errors import AlreadyExistsError, WrongStateError
 from gradloom.faults import Faults
@@ -17,6 +18,7 @@ from gradloom.jobs.checkpoints import choose_initial_weights
 from gradloom.jobs.database import Database
 from gradloom.jobs.editing import notice_of, put, refuse_another_spec
 from gradloom.jobs.events import Hub
+from gradloom.jobs.inserts import insert
 from gradloom.jobs.messages import job_message
 from gradloom.jobs.queries import uid_of, whole_job
 from gradloom.jobs.records import Retried
@@ -59,7 +61,7 @@ class JobWrites:
             with self._database.write() as connection:
                 act = partial(_create, connection, name, job, now, retried)
                 created = once(connection, request_id, method, request_digest, now, act)
-        except exc.IntegrityError as error:
+        except sqlite3.IntegrityError as error:
             raise AlreadyExistsError(f"there is a job {name} already", str(name)) from error
         self.hub.publish(created.uid)
         return created
@@ -147,45 +149,44 @@ def _update(
     return whole_job(connection, uid)
 
 
-def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2.Job, now: datetime) -> sa.Row[Any]:
-    """Stores the job with all that belongs to it; returns its row, for `job_message`."""
+def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2.Job, now: datetime) -> SimpleNamespace:
+    """Stores the job with all that belongs to it; returns what `job_message` reads of its row."""
     resources = job.spec.resources
     retry = job.spec.retry
     scheduling = job.spec.scheduling
-    inserted = connection.execute(
-        _INSERT_JOB,
-        {
-            "uid": uid,
-            "project": name.project,
-            "job_id": name.job_id,
-            "display_name": job.display_name,
-            "labels": _labels(job),
-            "priority": job.priority,
-            "state": job_pb2.Job.QUEUED,
-            "state_reason": job_pb2.Job.REASON_UNSPECIFIED,
-            "state_message": "",
-            "event_number": 1,
-            "gpus": resources.gpus if resources.HasField("gpus") else None,
-            "cpu_replicas": resources.cpu_replicas if resources.HasField("cpu_replicas") else None,
-            "preemptible": scheduling.preemptible,
-            "queue_seconds_left": _seconds(scheduling, "max_queue_duration"),
-            "run_seconds_left": _seconds(scheduling, "max_run_duration"),
-            "max_attempts": retry.max_attempts if retry.HasField("max_attempts") else DEFAULT_MAX_ATTEMPTS,
-            **retention_columns(job.spec),
-            "attempt_count": 0,
-            "counted_attempts": 0,
-            "uncounted_attempts": 0,
-            "retry_of": job.retry_of,
-            "retry_checkpoint": job.retry_checkpoint,
-            "create_time": now,
-            "update_time": now,
-            "queued_time": now,
-        },
-    ).one()
-    connection.execute(_INSERT_SPEC, {"job_uid": uid, "spec": job.spec.SerializeToString()})
+    inserted = {
+        "uid": uid,
+        "project": name.project,
+        "job_id": name.job_id,
+        "display_name": job.display_name,
+        "labels": _labels(job),
+        "priority": job.priority,
+        "state": job_pb2.Job.QUEUED,
+        "state_reason": job_pb2.Job.REASON_UNSPECIFIED,
+        "state_message": "",
+        "event_number": 1,
+        "gpus": resources.gpus if resources.HasField("gpus") else None,
+        "cpu_replicas": resources.cpu_replicas if resources.HasField("cpu_replicas") else None,
+        "preemptible": scheduling.preemptible,
+        "queue_seconds_left": _seconds(scheduling, "max_queue_duration"),
+        "run_seconds_left": _seconds(scheduling, "max_run_duration"),
+        "max_attempts": retry.max_attempts if retry.HasField("max_attempts") else DEFAULT_MAX_ATTEMPTS,
+        **retention_columns(job.spec),
+        "attempt_count": 0,
+        "counted_attempts": 0,
+        "uncounted_attempts": 0,
+        "retry_of": job.retry_of,
+        "retry_checkpoint": job.retry_checkpoint,
+        "create_time": now,
+        "update_time": now,
+        "queued_time": now,
+    }
+    insert(connection, jobs, inserted)
+    insert(connection, specs, {"job_uid": uid, "spec": job.spec.SerializeToString()})
     choose_initial_weights(connection, uid, name.project, job.spec)
-    connection.execute(
-        _INSERT_EVENT,
+    insert(
+        connection,
+        events,
         {
             "job_uid": uid,
             "number": 1,
@@ -197,13 +198,11 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
             "message": "",
         },
     )
-    return inserted
+    return SimpleNamespace(**_NOTHING_YET | inserted)
 
 
-# Made once; see `queries`. A new job has neither progress nor a checkpoint.
-_INSERT_JOB = jobs.insert().returning(jobs, sa.null().label("progress"), sa.null().label("checkpoint_step"))
-_INSERT_SPEC = specs.insert()
-_INSERT_EVENT = events.insert()
+_NOTHING_YET: Final = dict.fromkeys(("start_time", "end_time", "error", "export", "progress", "checkpoint_step"))
+"""What `job_message` reads that a new job does not have."""
 
 
 def _seconds(scheduling: spec_pb2.SchedulingSpec, name: str) -> float | None:

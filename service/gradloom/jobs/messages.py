@@ -20,8 +20,8 @@ from gradloom.v1 import job_pb2
 _TRAINING: Final = (job_pb2.Progress.TRAINING, job_pb2.Progress.EVALUATING)
 
 
-def job_message(row: sa.Row[Any]) -> job_pb2.Job:
-    """A Job of a row of jobs with its newest attempt's progress and checkpoint, without spec and resolved_spec."""
+def job_message(row: Any) -> job_pb2.Job:
+    """A Job of a row of `queries.JOBS`, or of what one would hold, without spec and resolved_spec."""
     name = JobName(row.project, row.job_id)
     job = job_pb2.Job(
         name=str(name),

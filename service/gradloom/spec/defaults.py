@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from gradloom.catalogue import Catalogue
@@ -22,6 +23,8 @@ DEFAULT_LABEL: Final = "label"
 DEFAULT_OUTPUT_WEIGHT: Final = 1.0
 DEFAULT_CHECKPOINT_SECONDS: Final = 30.0
 DEFAULT_STEP_TIMEOUT_SECONDS: Final = 600.0
+MOST_TYPE_CHARACTERS: Final = 100
+"""What of a type's name goes into the default name of a layer or metric."""
 DEFAULT_FORMATS: Final = (spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS)
 
 
@@ -194,6 +197,11 @@ def metric_name(metric: spec_pb2.Component) -> str:
 
 def _snake_case(type: str) -> str:
     """`max_pooling2d` for `MaxPooling2D`, as Keras does; without the package."""
-    stem = re.sub(r"\W+", "", type.rpartition(">")[2])
+    return _snake_case_of_class(type.rpartition(">")[2][:MOST_TYPE_CHARACTERS])
+
+
+@lru_cache(maxsize=1024)
+def _snake_case_of_class(name: str) -> str:
+    stem = re.sub(r"\W+", "", name)
     stem = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", stem)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", stem).lower() or "layer"

@@ -32,8 +32,8 @@ def _check_labels(job: job_pb2.Job, faults: Faults) -> None:
         faults.add("labels", f"must be at most {MAX_LABELS}; got {len(job.labels)}")
         return
     for key, value in sorted(job.labels.items()):
-        field = f"labels[{shown(key)}]"
         if not LABEL_KEY.fullmatch(key):
-            faults.add(field, f"must have a key that matches {LABEL_KEY.pattern}; got {shown(key)}")
+            faults.add(f"labels[{shown(key)}]", f"must have a key that matches {LABEL_KEY.pattern}; got {shown(key)}")
         if len(value) > MAX_LABEL_VALUE or any(not character.isprintable() for character in value):
-            faults.add(field, f"must be at most {MAX_LABEL_VALUE} printable characters; got {shown(value)}")
+            rule = f"must be at most {MAX_LABEL_VALUE} printable characters"
+            faults.add(f"labels[{shown(key)}]", f"{rule}; got {shown(value)}")

@@ -16,6 +16,8 @@ _Path = tuple[str | int, ...]
 
 MAX_PATTERNS: Final = 200
 MAX_PATTERN_CHARACTERS: Final = 300
+_NESTING_TAGS: Final = (b"\x2a", b"\x32")
+"""Each struct or list within a config is written behind one of these: `struct_value` and `list_value` of a Value."""
 MAX_DURATION_SECONDS: Final = 315_576_000_000
 """What a Duration can hold: about ten thousand years."""
 
@@ -92,6 +94,9 @@ def check_patterns(patterns: Sequence[str], path: str, faults: Faults) -> None:
 
 def is_nested_too_deeply(spec: spec_pb2.JobSpec, faults: Faults) -> bool:
     """Notes every config that is nested more deeply than a message on the wire can be; those are not to be walked."""
+    written = spec.SerializeToString()
+    if sum(written.count(tag) for tag in _NESTING_TAGS) <= MAX_STRUCT_DEPTH:
+        return False
     deep = [path for path, config in _configs(spec, ("spec",)) if _is_deep(config)]
     for path in deep:
         faults.add(reduce(child, path, ""), f"must be nested at most {MAX_STRUCT_DEPTH} levels deep")

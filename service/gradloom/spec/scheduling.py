@@ -34,6 +34,8 @@ def _check_backoff(backoff: spec_pb2.RetryBackoff, field: str, faults: Faults) -
 
 
 def _check_retry_on(retry: spec_pb2.RetrySpec, field: str, faults: Faults) -> None:
+    if not retry.retry_on:
+        return
     rules = {reason_name(reason): rule for reason, rule in REASON_RULES.items()}
     narrowable = [name for name, rule in rules.items() if rule.retried and rule.counted]
     if len(retry.retry_on) > len(rules):

@@ -623,6 +623,15 @@ def test_metrics_are_one_line_a_point_or_one_message_a_line(serving: Serving, pl
     assert gradloom(serving, "metrics", "digits").stderr == "Nothing is recorded so far.\n"
 
 
+@pytest.mark.parametrize(("command", "field"), [("metrics", "points"), ("logs", "lines")])
+def test_of_a_stream_without_messages_json_has_the_empty_list(
+    serving: Serving, played: Played, command: str, field: str
+) -> None:
+    played.metrics_streams = played.log_streams = [[]]
+    done = gradloom(serving, command, "digits", "-o", "json")
+    assert (json.loads(done.stdout), done.stderr) == ({field: []}, "")
+
+
 def test_a_retry_is_told_where_it_goes_on_and_sends_what_is_set(
     serving: Serving, played: Played, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from gradloom.__main__ import serve_command
@@ -14,6 +15,7 @@ from gradloom.client.cli import cli
 from gradloom.client.group import ExitCode
 from gradloom.documents import read_job
 from gradloom.errors import InvalidRequestError
+from gradloom.jobs.hints import HINTS
 from gradloom.settings import TABLE
 from gradloom.spec import OwnedDevices, check_job, with_defaults
 from gradloom.v1 import spec_pb2
@@ -78,6 +80,15 @@ def test_every_option_of_a_command_that_a_document_shows_exists(document: Path) 
         command = serve_command() if name == "serve" else cli.commands[name]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-")} <= known, line
+
+
+def test_what_a_shell_would_take_for_a_pattern_is_quoted_wherever_a_command_is_shown() -> None:
+    options = [option for command in cli.commands.values() for option in command.params]
+    helps = [option.help for option in options if isinstance(option, click.Option) and option.help]
+    shown = [*(document.read_text() for document in DOCUMENTS), *HINTS.values(), *helps]
+    edits = [word for text in shown for word in re.findall(r"[^\s`(]+\[\d+\][^\s`]*=[^\s`]+", text)]
+    assert len(edits) >= 3
+    assert [edit for edit in edits if not re.match(r"'[^']+'", edit)] == [], "zsh refuses it, and bash may replace it"
 
 
 JOB_FILES = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)

@@ -38,6 +38,13 @@ def test_the_commands_options_settings_and_fields_that_a_hint_names_exist(reason
         assert_is_field(path)
 
 
+@pytest.mark.parametrize("reason", REASONS, ids=reason_name)
+def test_a_command_of_a_hint_needs_no_checkpoint_for_not_every_job_has_one(reason: int) -> None:
+    told = hint(reason, JobName("default", "digits"), 2)
+    assert [code for code in CODE.findall(told) if code.startswith("gradloom ") and "--from" in code] == []
+    assert ("`--from newest`" in told) == ("where it has a checkpoint" in told)
+
+
 def assert_is_field(path: str) -> None:
     """Such as `spec.training.epochs`; below a list nothing is looked at."""
     message = spec_pb2.JobSpec.DESCRIPTOR

@@ -164,7 +164,9 @@ async def test_a_validation_says_what_it_could_not_check(tmp_path: Path) -> None
         request = service_pb2.CreateJobRequest(job=job, validate_only=True)
         assert (await api.stub.CreateJob(request)).state_message == ""
         request.job.spec.user_code.source = SOURCE
-        assert "which group gets which variable" in (await api.stub.CreateJob(request)).state_message
+        unchecked = (await api.stub.CreateJob(request)).state_message
+        assert "which group gets which variable" in unchecked
+        assert "whether what is monitored is recorded" in unchecked
 
 
 @pytest.fixture(autouse=True)

@@ -144,7 +144,9 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         # First the trainers' listener: those that an earlier server left call again and again.
         stack.callback(remove_socket_directory, settings.trainer_listen)
         hearing = Hearing(time.monotonic)
-        attempts = _attempt_servicer(settings, store, offload, instruments, hearing)
+        attempts = AttemptServicer(
+            store, offload, instruments, settings.data_roots, settings.dataset_directories, hearing
+        )
         server, addresses["trainer_listen"] = trainer_listener(settings.trainer_listen, interceptor, attempts)
         await _start(stack, server)
         disks = Disks({"--artifact-root": settings.artifact_root, "--data-dir": settings.data_dir})
@@ -193,12 +195,6 @@ def _devices(settings: Settings) -> Devices:
             ",".join(settings.gpus),
         )
     return find_devices(settings.cpu_slots, None if settings.gpus is None else ",".join(settings.gpus))
-
-
-def _attempt_servicer(
-    settings: Settings, store: Store, offload: Offload, instruments: Instruments, hearing: Hearing
-) -> AttemptServicer:
-    return AttemptServicer(store, offload, instruments, settings.data_roots, settings.dataset_directories, hearing)
 
 
 def _training_servicer(

@@ -32,8 +32,8 @@ MOST_PAGE_BYTES = 3 << 20
 """A page of whole specs is cut to fit a client's default limit of 4 MiB a message."""
 
 UNCHECKED = (
-    "Not checked, because user code runs in a job's trainer alone: what it registers, the model as a whole, and which "
-    "group gets which variable."
+    "Not checked, because user code runs in a job's trainer alone: what it registers, the model as a whole, which group "
+    "gets which variable, and whether what is monitored is recorded."
 )
 
 

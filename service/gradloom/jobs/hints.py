@@ -69,12 +69,14 @@ HINTS: Final[Mapping[int, str]] = {
         "`gradloom retry {job}`."
     ),
     Job.CANCELLED_BY_USER: (
-        "`gradloom retry {job}` makes a new job of it; with `--from newest` that goes on from the newest checkpoint."
+        "`gradloom retry {job}` makes a new job of it; with `--from newest`, where it has a checkpoint, that goes on from "
+        "there."
     ),
     Job.LOSS_NOT_FINITE: (
         "Lower the learning rate of the group that the message names, or set its clip_norm: `gradloom retry {job} "
-        "--from newest --set spec.variable_groups[0].optimizer.config.learning_rate=1e-4` goes on from the last good "
-        "state. In MIXED_FLOAT16 try MIXED_BFLOAT16; in a loss of your own look for a logarithm or a division."
+        "--set 'spec.variable_groups[0].optimizer.config.learning_rate=1e-4'`; with `--from newest`, where it has a "
+        "checkpoint, that goes on from the last good state. In MIXED_FLOAT16 try MIXED_BFLOAT16; in a loss of your own "
+        "look for a logarithm or a division."
     ),
     Job.STEP_HUNG: (
         "Where steps are merely slow: `gradloom retry {job} --set spec.training.step_timeout_seconds=3600`. Where one "
@@ -86,8 +88,8 @@ HINTS: Final[Mapping[int, str]] = {
         "source. Where it is in a package, install the mended one and `gradloom retry {job}`."
     ),
     Job.DEADLINE_EXCEEDED: (
-        "`gradloom retry {job} --from newest --set spec.scheduling.max_run_duration=7200s` goes on where it ended, "
-        "with a longer limit."
+        "`gradloom retry {job} --set spec.scheduling.max_run_duration=7200s` has a longer limit; with `--from newest`, "
+        "where it has a checkpoint, it goes on from there."
     ),
     Job.QUEUE_DEADLINE_EXCEEDED: (
         "`gradloom list --filter 'state = RUNNING'` shows which jobs hold the devices. `gradloom retry {job} --set "

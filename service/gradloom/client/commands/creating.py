@@ -98,8 +98,8 @@ def validate(server: str | None, output: str, project: str, file: BinaryIO, user
     multiple=True,
     metavar="PATH=VALUE",
     help="A field that differs, such as spec.training.epochs=5 or "
-    "spec.variable_groups[0].optimizer.config.learning_rate=1e-4; without a VALUE it is cleared. May be given several "
-    "times.",
+    "'spec.variable_groups[0].optimizer.config.learning_rate=1e-4', in quotes because shells read brackets; without a "
+    "VALUE it is cleared. May be given several times.",
 )
 @user_code_option
 @click.option(

@@ -10,7 +10,7 @@ import click
 from gradloom.client import text
 from gradloom.client.commands.connection import connected
 from gradloom.client.commands.options import client_command, job_argument
-from gradloom.client.commands.printing import print_json, print_lines
+from gradloom.client.commands.printing import print_json, print_json_messages, print_lines
 from gradloom.client.group import ExitCode
 from gradloom.client.names import typed
 
@@ -96,12 +96,15 @@ _cursor_option: Final = click.option(
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only this attempt. Default: all, in order.")
 @_cursor_option
 def logs(server: str | None, output: str, job: str, follow: bool, attempt: int | None, cursor: str | None) -> None:
-    """Print the log of JOB. On a terminal, control characters are shown, not obeyed."""
+    """Print the log of JOB. On a terminal, control characters are shown, not obeyed.
+
+    With -o json, one message of some lines a line; one without lines where there are none.
+    """
     escaped = text.is_terminal(sys.stdout)
     with connected(server) as client:
         if output == "json":
-            for message in client.log_messages(job, attempt=attempt, follow=follow, cursor=cursor):
-                print_json(message, indent=None)
+            messages = client.log_messages(job, attempt=attempt, follow=follow, cursor=cursor)
+            print_json_messages("lines", messages)
             return
         empty = True
         for line in client.logs(job, attempt=attempt, follow=follow, cursor=cursor):
@@ -129,17 +132,19 @@ def metrics(
     """Print the scalars that JOB recorded, by step.
 
     Recorded are those of each epoch's end, and those of each spec.training.scalars_every_steps steps, which are means
-    since the epoch's start. With -o json, one message of up to 1,000 points a line.
+    since the epoch's start. With -o json, one message of up to 1,000 points a line; one without points where there are
+    none.
     """
     from gradloom.client import show
 
     with connected(server) as client:
+        messages = client.metrics_messages(job, scalars=scalars, follow=follow, cursor=cursor)
+        if output == "json":
+            print_json_messages("points", messages)
+            return
         empty = True
-        for message in client.metrics_messages(job, scalars=scalars, follow=follow, cursor=cursor):
-            if output == "json":
-                print_json(message, indent=None)
-            else:
-                print_lines(map(show.point_line, message.points))
-            empty = empty and not message.points
-        if empty and output == "text" and cursor is None:
+        for message in messages:
+            print_lines(map(show.point_line, message.points))
+            empty = False
+        if empty and cursor is None:
             text.remark("Nothing was recorded." if follow else "Nothing is recorded so far.")

@@ -37,7 +37,7 @@ SHOWN_JOBS: Final = 100
     help=f"Only the first N. Default: all with -o json, else {SHOWN_JOBS}.",
 )
 def list_jobs(server: str | None, output: str, project: str, filter: str, order_by: str, limit: int | None) -> None:
-    """List the jobs, newest first."""
+    """List the jobs."""
     from itertools import islice
 
     from gradloom.client import show

@@ -25,6 +25,15 @@ def print_json_list(field: str, items: Any) -> None:
     text.say(json.dumps({field: listed}, indent=2, ensure_ascii=False))
 
 
+def print_json_messages(field: str, messages: Iterable[Any]) -> None:
+    """Prints each message of a stream in a line as it comes; an empty one when none came, so that there is a list."""
+    message = None
+    for message in messages:
+        print_json(message, indent=None)
+    if message is None:
+        text.say(f'{{"{field}": []}}')
+
+
 def print_list(
     field: str, items: Sequence[T], output: str, table: Callable[[Sequence[T]], Iterable[str]], nothing: str
 ) -> None:

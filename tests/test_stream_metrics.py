@@ -115,6 +115,56 @@ async def test_a_name_that_only_the_trainer_can_know_is_refused_with_the_first_p
     assert "must be one of loss, own, val_loss, val_own" in told.message
 
 
+async def test_a_name_is_refused_also_when_the_first_point_comes_while_it_is_looked_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = create(api, **OWN)
+    attempt = api.claim(name)
+    first_scalars = api.store.first_scalars
+
+    def overtaken(uid: str) -> Any:
+        before = first_scalars(uid)
+        if before is None:
+            report(api, attempt, 0, [1], own=0.5)
+        return before
+
+    monkeypatch.setattr(api.store, "first_scalars", overtaken)
+    stream = metrics(api, name, scalars=["own", "owm"])
+    told = [set(point.scalars) async for message in stream for point in message.points]
+    assert told == [], "what came after the look is for the next reader"
+    refused = await refusal(metrics(api, name, scalars=["own", "owm"]))
+    assert refused.fields == ["scalars[1]"]
+
+
+async def test_followers_of_a_job_share_the_reads_of_the_store_and_see_the_same(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = create(api)
+    attempt = api.claim(name)
+    reads = 0
+    scalars_after = api.store.scalars_after
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return scalars_after(*arguments)
+
+    monkeypatch.setattr(api.store, "scalars_after", counted)
+    followers = [asyncio.create_task(steps_of(metrics(api, name, follow=True))) for _ in range(50)]
+    named = asyncio.create_task(steps_of(metrics(api, name, follow=True, scalars=["loss"])))
+    while api.store.hub.watcher_count() < 51 or reads < 51:
+        await asyncio.sleep(0.01)
+    for step in range(1, 6):
+        before = reads
+        report(api, attempt, step - 1, [step])
+        while reads < before + 2:
+            await asyncio.sleep(0.01)
+    api.end(attempt, Job.TRAINER_RAISED, Job.FAILED)
+    assert await asyncio.gather(*followers) == [[1, 2, 3, 4, 5]] * 50
+    assert await named == [1, 2, 3, 4, 5]
+    assert reads < 51 + 6 * 51 / 4, "six changes, of which each would cost a read for each follower"
+
+
 async def test_a_scalar_that_comes_with_the_epochs_end_is_waited_for(api: Api) -> None:
     name = create(api, **OWN, **VALIDATED)
     reading = asyncio.create_task(steps_of(metrics(api, name, scalars=["val_own"], follow=True)))

@@ -1,9 +1,11 @@
 """StreamMetrics: a job's scalars by step, in the order in which they were recorded, with a cursor to go on from."""
 
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import Final
 
 from gradloom.api.convert import job_name, refused
+from gradloom.api.looks import Looks
 from gradloom.api.offload import Offload
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import did_you_mean, shown
@@ -19,12 +21,13 @@ MOST_NAMES_TOLD: Final = 20
 
 
 async def stream_metrics(
-    store: Store, offload: Offload, request: service_pb2.StreamMetricsRequest
+    store: Store, offload: Offload, looks: Looks, request: service_pb2.StreamMetricsRequest
 ) -> AsyncGenerator[service_pb2.StreamMetricsResponse, None]:
     """Yields the points after the cursor, a page at a time; with `follow` until the job has ended.
 
     The next page is read when the reader has taken the one before, so that a slow one costs one page of memory. A name
-    that is none of the job's scalars is refused as soon as that can be known: at once, or with the first point.
+    that is none of the job's scalars is refused as soon as that can be known: at once, or with the first point. Those
+    who have come to the end share what follows.
     """
     name = job_name(request.name)
     if len(request.scalars) > MOST_NAMES:
@@ -32,19 +35,23 @@ async def stream_metrics(
     uid = (await offload.read(store.snapshot, name)).uid
     number = _after(request.cursor, uid) if request.cursor else 0
     wanted = _Names(store, uid, request.scalars)
-    with store.hub.watch(uid) as watcher:
+    with looks.watch(uid) as watcher:
+        page = await offload.read(store.scalars_after, uid, number, wanted.names)
         while True:
+            # After the page: a point that it holds tells what can be told.
             if not wanted.checked:
                 await offload.read(wanted.check)
-            page = await offload.read(store.scalars_after, uid, number, wanted.names)
             number = page.number
             if page.points:
                 yield service_pb2.StreamMetricsResponse(points=page.points, cursor=_cursor(uid, number))
+            read = partial(store.scalars_after, uid, number, wanted.names)
             if page.more:
-                continue
-            if page.ended or not request.follow:
+                page = await offload.read(read)
+            elif page.ended or not request.follow:
                 return
-            await watcher.wait(LOOK_SECONDS)
+            else:
+                timed_out = not await watcher.wait(LOOK_SECONDS)
+                page = await looks.look(watcher, uid, (number, wanted.names), read, anew=timed_out)
 
 
 class _Names:

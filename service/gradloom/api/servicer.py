@@ -12,12 +12,13 @@ from gradloom.api.convert import digest_of, job_name, project_of, request_id_of,
 from gradloom.api.creation import Creation, NewJob, is_light
 from gradloom.api.downloads import download_artifact
 from gradloom.api.logs import stream_logs
+from gradloom.api.looks import Looks
 from gradloom.api.metrics import stream_metrics
 from gradloom.api.offload import Offload
 from gradloom.api.retries import RetryRequests
 from gradloom.api.updates import checked_update
 from gradloom.api.validator import Validator
-from gradloom.api.watch import Looks, watch_job
+from gradloom.api.watch import watch_job
 from gradloom.catalogue import Catalogue
 from gradloom.errors import AlreadyExistsError, NotFoundError, ServerUnavailableError
 from gradloom.job import TERMINAL_STATES, JobName
@@ -32,8 +33,8 @@ MOST_PAGE_BYTES = 3 << 20
 """A page of whole specs is cut to fit a client's default limit of 4 MiB a message."""
 
 UNCHECKED = (
-    "Not checked, because user code runs in a job's trainer alone: what it registers, the model as a whole, which group "
-    "gets which variable, and whether what is monitored is recorded."
+    "Not checked, because user code runs in a job's trainer alone: what it registers, the model as a whole, which "
+    "group gets which variable, and whether what is monitored is recorded."
 )
 
 
@@ -61,7 +62,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         self._explainer = explainer
         self._clock = clock
         self._draining = asyncio.Event()
-        self._looks = Looks(store, offload)
+        self._looks = Looks(store.hub, offload)
 
     def drain(self) -> None:
         """Refuses new jobs and ends every stream, from now on."""
@@ -175,7 +176,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         self, request: service_pb2.StreamMetricsRequest, context: Any
     ) -> AsyncGenerator[service_pb2.StreamMetricsResponse, None]:
         """Gives scalars by step."""
-        return self._until_drained(stream_metrics(self._store, self._offload, request))
+        return self._until_drained(stream_metrics(self._store, self._offload, self._looks, request))
 
     def DownloadArtifact(
         self, request: service_pb2.DownloadArtifactRequest, context: Any

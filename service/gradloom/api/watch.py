@@ -1,17 +1,16 @@
 """WatchJob: a job's present state, then what happens to it, with a cursor to go on from."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from gradloom.api.convert import job_name, refused
+from gradloom.api.looks import Looks
 from gradloom.api.offload import Offload
 from gradloom.errors import CursorExpiredError, ServerUnavailableError
 from gradloom.job import TERMINAL_STATES
 from gradloom.jobs import cursors
-from gradloom.jobs.events import Watcher
 from gradloom.jobs.records import JobSnapshot
 from gradloom.jobs.store import Store
 from gradloom.v1 import service_pb2
@@ -33,45 +32,14 @@ class _Look:
     """The events that follow, at most EVENTS_AT_ONCE."""
 
 
-class Looks:
-    """Looks at jobs for all who watch: a thousand watchers of a job cost one read of the store, and hold one answer."""
-
-    def __init__(self, store: Store, offload: Offload):
-        self._store = store
-        self._offload = offload
-        self._by_uid: dict[str, tuple[int, dict[int, asyncio.Future[_Look]]]] = {}
-
-    @contextmanager
-    def watch(self, uid: str) -> Iterator[Watcher]:
-        """Wakes for one job; what was read for it is forgotten with its last watcher."""
-        try:
-            with self._store.hub.watch(uid) as watcher:
-                yield watcher
-        finally:
-            if not self._store.hub.is_watched(uid):
-                self._by_uid.pop(uid, None)
-
-    async def after(self, watcher: Watcher, uid: str, number: int, *, anew: bool = False) -> _Look:
-        """A look that begins after whatever woke this watcher; `anew`: also when somebody had such a look before."""
-        version, looks = self._by_uid.get(uid, (None, {}))
-        if version != watcher.version or anew:
-            looks = {}
-            self._by_uid[uid] = (watcher.version, looks)
-        look = looks.get(number)
-        if look is None or (look.done() and (look.cancelled() or look.exception())):
-            look = looks[number] = asyncio.ensure_future(self._offload.read(self._look, uid, number))
-            # Also takes what it raises when nobody waits any more, so that nobody logs it.
-            look.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(look)
-
-    def _look(self, uid: str, number: int) -> _Look:
-        snapshot = self._store.look(uid, number, EVENTS_AT_ONCE)
-        told = (
-            service_pb2.WatchJobResponse(job=snapshot.job, event=event, cursor=_cursor(uid, event.number))
-            for event in snapshot.events
-        )
-        now = service_pb2.WatchJobResponse(job=snapshot.job, cursor=_cursor(uid, number))
-        return _Look(snapshot, now, tuple(told))
+def _look(store: Store, uid: str, number: int) -> _Look:
+    snapshot = store.look(uid, number, EVENTS_AT_ONCE)
+    told = (
+        service_pb2.WatchJobResponse(job=snapshot.job, event=event, cursor=_cursor(uid, event.number))
+        for event in snapshot.events
+    )
+    now = service_pb2.WatchJobResponse(job=snapshot.job, cursor=_cursor(uid, number))
+    return _Look(snapshot, now, tuple(told))
 
 
 async def watch_job(
@@ -95,7 +63,7 @@ async def watch_job(
         if not request.from_start and not request.cursor:
             snapshot = await offload.read(store.snapshot_by_uid, uid)
         number = _first_seen(request, snapshot)
-        look = await looks.after(watcher, uid, number)
+        look = await looks.look(watcher, uid, number, partial(_look, store, uid, number))
         yield look.now
         told = look.snapshot.job
         while True:
@@ -112,7 +80,7 @@ async def watch_job(
                 timed_out = not await watcher.wait(LOOK_SECONDS)
             if is_draining():
                 raise ServerUnavailableError("the server is stopping; go on from the last cursor")
-            look = await looks.after(watcher, uid, number, anew=timed_out)
+            look = await looks.look(watcher, uid, number, partial(_look, store, uid, number), anew=timed_out)
 
 
 def _cursor(uid: str, number: int) -> str:

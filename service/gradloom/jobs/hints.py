@@ -69,8 +69,8 @@ HINTS: Final[Mapping[int, str]] = {
         "`gradloom retry {job}`."
     ),
     Job.CANCELLED_BY_USER: (
-        "`gradloom retry {job}` makes a new job of it; with `--from newest`, where it has a checkpoint, that goes on from "
-        "there."
+        "`gradloom retry {job}` makes a new job of it; with `--from newest`, where it has a checkpoint, that goes on "
+        "from there."
     ),
     Job.LOSS_NOT_FINITE: (
         "Lower the learning rate of the group that the message names, or set its clip_norm: `gradloom retry {job} "

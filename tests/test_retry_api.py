@@ -106,6 +106,19 @@ async def test_a_seed_is_kept_unless_it_is_cleared(api: Api) -> None:
     assert (await api.stub.RetryJob(retry())).spec.training.seed == old.spec.training.seed
 
 
+async def test_who_names_a_checkpoint_that_is_not_on_record_is_told_those_that_are(api: Api) -> None:
+    await ended(api)
+    refused = await refusal(api.stub.RetryJob(retry(checkpoint=f"{OLD}/checkpoints/1-31")))
+    assert refused.violation("checkpoint") == 'must be on record: one of 1-30, 1-10; got "1-31"; did you mean "1-30"?'
+    refused = await refusal(api.stub.RetryJob(retry(checkpoint=f"{OLD}/checkpoints/latest")))
+    assert refused.violation("checkpoint") == 'must be on record: one of 1-30, 1-10; got "latest"'
+    name = api.create("bare")
+    api.end(api.claim(name), Job.TRAINER_RAISED, Job.FAILED)
+    request = service_pb2.RetryJobRequest(name=str(name), checkpoint=f"{name}/checkpoints/1-31")
+    told = (await refusal(api.stub.RetryJob(request))).violation("checkpoint")
+    assert told == 'must be left out: the job has no checkpoint on record; got "1-31"'
+
+
 async def test_edits_are_checked_as_a_new_job_is_all_faults_at_once(api: Api) -> None:
     await ended(api)
     edits = {

@@ -393,7 +393,7 @@ def test_a_checkpoint_that_has_gone_since_it_was_found_makes_no_job(desk):
     retried = desk.store.find_retried(name_of("old"), "1-10")
     for step in (20, 30):
         desk.save(old, step)
-    with pytest.raises(InvalidRequestError, match="checkpoints/1-10 is not"):
+    with pytest.raises(InvalidRequestError, match=r"one of 1-30, 1-20; got .1-10"):
         desk.store.create_job(name_of("new"), a_job(), None, "", desk.now(), retried)
     with pytest.raises(NotFoundError):
         desk.store.get_job(name_of("new"))

@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import Faults, shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
-from gradloom.jobs.manifest import checkpoint_place
 from gradloom.v1 import service_pb2
 
 T = TypeVar("T")
@@ -64,9 +63,9 @@ def artifact_name(name: str) -> tuple[JobName, str]:
 
 
 def checkpoint_id_of(name: str, job: JobName) -> str:
-    """The id of a checkpoint of the job, of `projects/{project}/jobs/{job_id}/checkpoints/{checkpoint_id}`."""
+    """The last part of `projects/{project}/jobs/{job_id}/checkpoints/{checkpoint_id}` of the job."""
     of_job, _, checkpoint_id = name.rpartition("/checkpoints/")
-    if of_job != str(job) or checkpoint_place(checkpoint_id) is None:
+    if of_job != str(job) or not checkpoint_id:
         raise refused("checkpoint", f"must be {job}/checkpoints/{{checkpoint_id}}; got {shown(name)}")
     return checkpoint_id
 

@@ -1,19 +1,23 @@
 """Jobs that RetryJob made: which checkpoint of another job they go on from, and that it stays while they need it."""
 
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from gradloom.errors import FieldFault, InvalidRequestError, NotFoundError
+from gradloom.faults import did_you_mean, shown
 from gradloom.job import JobName
 from gradloom.jobs.checkpoints import best_as_of, checkpoint_is, checkpoint_rows
 from gradloom.jobs.database import Database
-from gradloom.jobs.manifest import checkpoint_place
+from gradloom.jobs.manifest import checkpoint_id, checkpoint_place
 from gradloom.jobs.messages import stored_checkpoint
 from gradloom.jobs.queries import no_job_of, uid_of
 from gradloom.jobs.records import Retried, RetrySource
 from gradloom.jobs.schema import checkpoints, jobs, retry_sources, specs
 from gradloom.v1 import spec_pb2
+
+MOST_TOLD: Final = 20
+"""Of the checkpoints on record, to whoever names another one."""
 
 
 class Retries:
@@ -21,19 +25,19 @@ class Retries:
 
     _database: Database
 
-    def find_retried(self, name: JobName, checkpoint_id: str | None) -> Retried:
-        """The job, and with a checkpoint's id what a new one would go on from.
+    def find_retried(self, name: JobName, given: str | None) -> Retried:
+        """The job, and with the id of a checkpoint what a new one would go on from.
 
         Raises NotFoundError, and InvalidRequestError on `checkpoint` when the job has none of that id on record.
         """
         with self._database.read() as connection:
             uid = uid_of(connection, name)
-            if checkpoint_id is None:
+            if given is None:
                 return Retried(uid, None)
-            place = checkpoint_place(checkpoint_id)
+            place = checkpoint_place(given)
             source = None if place is None else _source(connection, uid, *place)
             if source is None:
-                raise _not_on_record(name.checkpoint(checkpoint_id))
+                raise _not_on_record(connection, uid, given)
             return Retried(uid, source)
 
     def retry_source_of(self, uid: str) -> RetrySource | None:
@@ -64,7 +68,7 @@ def hold_retried(connection: sa.Connection, uid: str, retried: Retried) -> None:
     checkpoint = retried.source.checkpoint
     attempt, path = checkpoint.checkpoint.attempt, checkpoint.checkpoint.path
     if connection.scalar(sa.select(checkpoints.c.path).where(checkpoint_is(retried.uid, attempt, path))) is None:
-        raise _not_on_record(checkpoint.resource_name)
+        raise _not_on_record(connection, retried.uid, checkpoint_id(attempt, path))
     row = {"job_uid": uid, "source_uid": retried.uid, "attempt": attempt, "path": path}
     connection.execute(retry_sources.insert(), row)
 
@@ -83,5 +87,12 @@ def _source(connection: sa.Connection, uid: str, attempt: int, path: str) -> Ret
     )
 
 
-def _not_on_record(name: str) -> InvalidRequestError:
-    return InvalidRequestError([FieldFault("checkpoint", f"must be on record (ListCheckpoints); {name} is not")])
+def _not_on_record(connection: sa.Connection, uid: str, given: str) -> InvalidRequestError:
+    """Tells those that are, the newest first."""
+    known = [checkpoint_id(row.attempt, row.path) for row in checkpoint_rows(connection, uid)]
+    if known:
+        more = ", ..." if len(known) > MOST_TOLD else ""
+        told = f"must be on record: one of {', '.join(known[:MOST_TOLD])}{more}"
+    else:
+        told = "must be left out: the job has no checkpoint on record"
+    return InvalidRequestError([FieldFault("checkpoint", f"{told}; got {shown(given)}{did_you_mean(given, known)}")])

@@ -12,6 +12,7 @@ from gradloom.trainer import points, reports
 from gradloom.trainer.control import ControlPlane
 from gradloom.trainer.points import MOST_PER_REPORT
 from gradloom.trainer.reports import INTERVAL_SECONDS, Look, Reporter
+from gradloom.trainer.speed import Speed
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.attempt_service import TOKEN, AttemptServer
 
@@ -193,7 +194,24 @@ def test_the_first_step_is_timed_and_steps_and_examples_are_counted_once(server,
     assert told.mean_step_seconds == pytest.approx(0.05)
     assert told.progress.HasField("first_step_duration")
     assert told.progress.global_step == 10
-    assert told.progress.examples_per_second > 0
+
+
+def test_the_speed_is_that_of_training_steps_without_the_first_and_without_evaluations(server, reporter):
+    reporter.observe(lambda: Look(global_step=1, examples=32, step_seconds=5.0, first_step_time=time.monotonic()))
+    reporter.flush()
+    assert not reporter.progress().HasField("examples_per_second"), "only the first step has been made, of 5 s"
+    last = Look(global_step=251, examples=8032, step_seconds=9.0, first_step_time=time.monotonic())
+    reporter.observe(lambda: last)
+    reporter.flush()
+    assert reporter.progress().examples_per_second == 2000
+
+
+def test_the_speed_is_that_of_the_newest_ten_seconds():
+    speed = Speed()
+    told = [speed.per_second(float(second), examples) for second, examples in enumerate(range(0, 2001, 100))]
+    assert told == [None] + [100.0] * 20
+    slower = [speed.per_second(20.0 + second, 2000 + 10 * second) for second in range(1, 12)]
+    assert (slower[0], slower[4], slower[9:]) == (91.0, 55.0, [10.0, 10.0])
 
 
 def test_what_came_before_a_resume_is_not_counted_though_a_report_was_under_way(server, stops):

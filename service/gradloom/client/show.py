@@ -93,7 +93,7 @@ def progress_line(job: job_pb2.Job) -> str:
     if progress.total_steps:
         parts.append(f"step {progress.global_step} of {progress.total_steps}")
     if progress.examples_per_second:
-        parts.append(f"{progress.examples_per_second:,.0f} examples/s")
+        parts.append(f"{progress.examples_per_second:,.0f} examples/s in training")
     if progress.HasField("checkpoint_step") and job.state != job_pb2.Job.SUCCEEDED:
         parts.append(f"checkpoint at step {progress.checkpoint_step}")
     if progress.scalars:

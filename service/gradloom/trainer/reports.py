@@ -19,6 +19,7 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import AttemptSupersededError, GradloomError, PermissionDeniedError
 from gradloom.trainer.control import ControlPlane
 from gradloom.trainer.points import Points
+from gradloom.trainer.speed import Speed
 from gradloom.v1 import job_pb2
 
 INTERVAL_SECONDS: Final = 0.5
@@ -71,6 +72,7 @@ class Reporter:
         self._events: list[job_pb2.Event] = []
         self._event_offset = 0
         self._points = Points()
+        self._speed = Speed()
         self._dropping = False
         self._beat = self._beat_acknowledged = 0
         self._faults = 0
@@ -79,7 +81,6 @@ class Reporter:
         self._observe: Callable[[], Look | None] = lambda: None
         self._save_first: Callable[[], None] | None = None
         self._newest = self._acknowledged = Look()
-        self._acknowledged_at = started
         self._changed = threading.Condition()
         self._news = False
         self._closing = False
@@ -248,6 +249,9 @@ class Reporter:
             return
         if look.first_step_time is not None:
             progress.first_step_duration.FromMilliseconds(int(1000 * (look.first_step_time - self._started)))
+            speed = self._speed.per_second(look.step_seconds, look.examples)
+            if speed is not None:
+                progress.examples_per_second = speed
         if look.phase is not None:
             progress.phase = look.phase  # type: ignore[assignment]
         progress.epoch = look.epoch
@@ -258,7 +262,7 @@ class Reporter:
 
     def _report(self) -> bool:
         """Sends one report; whether the server answered."""
-        request, look, at = self._next_report()
+        request, look = self._next_report()
         try:
             response = self._control.report(request, REPORT_TIMEOUT_SECONDS)
         except (AttemptSupersededError, PermissionDeniedError):
@@ -278,7 +282,7 @@ class Reporter:
             self._points.acknowledge(len(request.points))
             # A report that was under way when the training was resumed tells of a time before.
             if look.global_step >= self._acknowledged.global_step:
-                self._acknowledged, self._acknowledged_at = look, at
+                self._acknowledged = look
             self._beat_acknowledged = request.beat
             self._faults = 0
             self._changed.notify_all()
@@ -289,15 +293,13 @@ class Reporter:
             raise StopDirective
         return True
 
-    def _next_report(self) -> tuple[attempt_pb2.ReportRequest, Look, float]:
+    def _next_report(self) -> tuple[attempt_pb2.ReportRequest, Look]:
         with self._changed:
-            look, at = self._seen(), time.monotonic()
+            look = self._seen()
             self._absorb(look)
             self._beat += 1
             before = self._acknowledged
             steps, examples = look.global_step - before.global_step, look.examples - before.examples
-            if examples > 0:
-                self._progress.examples_per_second = examples / max(at - self._acknowledged_at, 1e-6)
             request = attempt_pb2.ReportRequest(
                 beat=self._beat,
                 progress=self._progress,
@@ -313,7 +315,7 @@ class Reporter:
             )
             # What found no room is told at once.
             self._news = len(request.events) < len(self._events) or len(request.points) < len(self._points)
-            return request, look, at
+            return request, look
 
 
 class StopDirective(Exception):

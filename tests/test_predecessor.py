@@ -107,7 +107,7 @@ def saved(
     directory: Path, spec: spec_pb2.JobSpec, arrays: dict[str, np.ndarray] | None = None, **state: Any
 ) -> Predecessor:
     """A predecessor of that spec with a checkpoint of this state."""
-    resolved = spec_pb2.ResolvedSpec(spec=spec, replicas=1, versions={"keras": "3.14"})
+    resolved = spec_pb2.ResolvedSpec(spec=spec, device_kind=strategy.CPU, replicas=1, versions={"keras": "3.14"})
     whole = {
         "place": vars(Place(3)),
         "scalars": {"loss": 0.5, "test_loss": 0.25},
@@ -215,10 +215,12 @@ def test_a_state_of_other_variables_is_refused_and_changes_nothing(tmp_path):
     np.testing.assert_array_equal(training.model.get_weights()[0], before)
 
 
-def test_other_data_are_refused_and_other_versions_are_told(tmp_path):
+def test_other_data_are_refused_and_another_kind_of_device_and_other_versions_are_told(tmp_path):
     predecessor = saved(tmp_path, a_spec())
-    found = spec_pb2.ResolvedSpec(spec=a_spec(epochs=9), replicas=1, versions={"keras": "3.15"})
-    assert predecessor.require_same(found) == ["versions[keras] was 3.14, is 3.15"]
+    found = spec_pb2.ResolvedSpec(
+        spec=a_spec(epochs=9), device_kind=strategy.GPU, replicas=1, versions={"keras": "3.15"}
+    )
+    assert predecessor.require_same(found) == ["device_kind was CPU, is GPU", "versions[keras] was 3.14, is 3.15"]
     found.replicas = 2
     with pytest.raises(EnvironmentChangedError, match=f"what {JOB}, .* resolved has changed: replicas was 1, is 2"):
         predecessor.require_same(found)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,27 @@ def test_a_later_attempt_in_a_changed_environment_fails_and_names_the_changes(tr
     for difference in ("replicas was 2, is 1", "versions[keras] was 3.14.0, is 3."):
         assert difference in server.finished.message
     assert server.finished.progress.global_step == 0
+
+
+def test_a_job_that_goes_on_from_anothers_checkpoint_trains_with_the_threads_of_that_one(
+    trainer, server, completed, tmp_path
+):
+    before, _ = completed
+    resolved = before.resolved.__deepcopy__()
+    resolved.intra_op_threads, resolved.inter_op_threads = 3, 2
+    checkpoint = max(before.checkpoints, key=lambda one: one.global_step).__deepcopy__()
+    saved = checkpoints.read(Path(before.assignment.attempt_directory, checkpoint.path))
+    digest = hashlib.sha256(resolved.SerializeToString(deterministic=True)).hexdigest()
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    written = checkpoints.write(path, tmp_path / "aside", replace(saved.header, spec_sha256=digest), saved.arrays)
+    checkpoint.path, checkpoint.sha256, checkpoint.job_uid = str(path), written.sha256, saved.header.job_uid
+    server.assignment.retry.checkpoint.CopyFrom(checkpoint)
+    server.assignment.retry.resolved_spec.CopyFrom(resolved)
+    server.assignment.spec.training.epochs = 4
+    assert run(trainer, server) == 0, trainer.log
+    assert (server.resolved.intra_op_threads, server.resolved.inter_op_threads) == (3, 2)
+    assert [event.epoch for event in server.events if event.epoch] == [4]
+    assert server.finished.progress.global_step == 40
 
 
 def test_every_fault_of_spec_and_data_is_told_before_the_first_step(trainer, server, tmp_path):

@@ -22,6 +22,8 @@ FIELD: Final = "retry_checkpoint"
 """Of the job."""
 _UNCHANGED: Final = ("data", "replicas", "steps_per_epoch")
 """Of a resolved spec, what a training cannot go on without."""
+_TOLD: Final = ("device_kind", "versions")
+"""What its bits depend on and its sense does not."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ class Predecessor:
         return self._resolved.jit_compiled if is_same else None
 
     def require_same(self, resolved: spec_pb2.ResolvedSpec) -> list[str]:
-        """Tells how the versions of what trains differ; raises EnvironmentChangedError for what must not differ."""
+        """Tells what trains otherwise, devices or versions; raises EnvironmentChangedError for what must not differ."""
         changed = list(differences(self._resolved, resolved, _UNCHANGED))
         if changed:
             raise EnvironmentChangedError(changed, f"{self.checkpoint.job}, from whose checkpoint this one goes on,")
-        return list(differences(self._resolved, resolved, ("versions",)))
+        return list(differences(self._resolved, resolved, _TOLD))
 
     def restore(self, training: Training, spec: spec_pb2.JobSpec, left: Left) -> None:
         """Puts a training where that one was left; groups with another optimizer or schedule keep their learning rates.

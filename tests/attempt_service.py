@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 
 from gradloom import documents
-from gradloom.api.status import DETAILS_KEY, status_of
+from gradloom.api.status import status_of
 from gradloom.attempt.v1 import attempt_pb2, attempt_pb2_grpc
 from gradloom.errors import (
     AttemptSupersededError,
@@ -20,6 +20,7 @@ from gradloom.errors import (
     WrongStateError,
 )
 from gradloom.v1 import job_pb2, spec_pb2
+from gradloom.wire import DETAILS_KEY
 
 TOKEN = "token-of-attempt-1"
 

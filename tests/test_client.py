@@ -97,6 +97,13 @@ def test_user_code_goes_with_any_form_of_a_job(client: Client, played: Played, t
         client.submit(DOCUMENT, user_code=Path("/dev/zero"))
 
 
+@pytest.mark.parametrize("size", [4 << 20, 65 << 20])
+def test_a_request_that_no_server_takes_is_refused_before_it_is_sent(client: Client, played: Played, size: int) -> None:
+    with pytest.raises(InvalidRequestError, match=r"request: must be at most 4,194,304 bytes; got \d+,\d+"):
+        client.pause("digits", etag="x" * size)
+    assert played.requests == []
+
+
 def test_a_call_that_ends_unavailable_is_made_again_with_its_request_id(client: Client, played: Played) -> None:
     played.failures = [LOST, LOST]
     assert client.submit(DOCUMENT).name == "projects/default/jobs/generated"

@@ -13,9 +13,10 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2
 
-from gradloom.api.status import DETAILS_KEY, status_of
+from gradloom.api.status import status_of
 from gradloom.errors import GradloomError, NotFoundError, ServerUnavailableError
 from gradloom.v1 import job_pb2, service_pb2, service_pb2_grpc
+from gradloom.wire import DETAILS_KEY
 
 LOST = ServerUnavailableError("the server is being stopped")
 Watch = service_pb2.WatchJobResponse

@@ -14,14 +14,13 @@ from typing import Any, Final, NoReturn, Protocol
 import grpc
 from google.protobuf.message import DecodeError
 
-from gradloom.api.status import DETAILS_KEY, status_of
+from gradloom.api.status import status_of
 from gradloom.errors import FieldFault, GradloomError, InvalidRequestError, ServerFaultError, UnknownMethodError
+from gradloom.wire import DETAILS_KEY, refuse_too_large
 
 log = logging.getLogger(__name__)
 
 
-PUBLIC_REQUEST_BYTES: Final = 4 << 20
-"""Over the 1 MiB of a spec, so that a spec somewhat too large is told its limit by its field."""
 _TRAINERS_METHODS: Final = "/gradloom.attempt."
 
 
@@ -98,9 +97,8 @@ class _Rpc:
             self._count()
 
     def _decoded(self, raw: bytes) -> Any:
-        if len(raw) > PUBLIC_REQUEST_BYTES and not self._path.startswith(_TRAINERS_METHODS):
-            told = f"must be at most {PUBLIC_REQUEST_BYTES:,} bytes; got {len(raw):,}"
-            raise InvalidRequestError([FieldFault("request", told)])
+        if not self._path.startswith(_TRAINERS_METHODS):
+            refuse_too_large(len(raw))
         try:
             return self._handler.request_deserializer(raw)
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -12,9 +12,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gradloom import errors
+from gradloom.wire import DOMAIN
 
-DOMAIN: Final = "gradloom.dev"
-DETAILS_KEY: Final = "grpc-status-details-bin"
 MOST_DETAIL_BYTES: Final = 4400
 """Serialized; base64 makes it a third longer, and the status message travels beside it."""
 MOST_MESSAGE_CHARACTERS: Final = 600

@@ -11,6 +11,7 @@ from gradloom.client.reconnect import UNREACHED_SECONDS, Patience, is_away, resu
 from gradloom.client.status import domain_error
 from gradloom.errors import GradloomError
 from gradloom.v1 import service_pb2_grpc
+from gradloom.wire import refuse_too_large
 
 _PAGE_SIZE: Final = 200
 
@@ -59,7 +60,11 @@ class Connection:
         self._channel.close()
 
     def call(self, method: Any, request: Any, seconds: float | None = None) -> Any:
-        """The response of a single call, made again for about a second while the server is away."""
+        """The response of a single call, made again for about a second while the server is away.
+
+        A request that no server takes is not sent: gRPC itself would end a very large one without a word of ours.
+        """
+        refuse_too_large(request.ByteSize())
         patience = Patience(UNREACHED_SECONDS)
         while True:
             try:

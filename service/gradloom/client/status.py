@@ -23,8 +23,7 @@ from gradloom.errors import (
     UnknownMethodError,
     WrongStateError,
 )
-
-_DETAILS_KEY: Final = "grpc-status-details-bin"
+from gradloom.wire import DETAILS_KEY, DOMAIN
 
 _CLASS_OF_CODE: Final[dict[grpc.StatusCode, type[GradloomError]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
@@ -72,7 +71,7 @@ def _details(error: grpc.RpcError) -> Iterator[Message]:
     """The details of google.rpc.Status that this client knows; damaged ones count as absent."""
     metadata: Any = error.trailing_metadata()
     for key, value in metadata or ():
-        if key != _DETAILS_KEY:
+        if key != DETAILS_KEY:
             continue
         try:
             status = status_pb2.Status.FromString(value)
@@ -97,7 +96,7 @@ _KNOWN_DETAILS: Final[tuple[Any, ...]] = (
 def _class_of_reason(details: list[Message]) -> type[GradloomError] | None:
     by_reason = {kind.reason: kind for kind in GradloomError.__subclasses__()}
     for detail in details:
-        if isinstance(detail, error_details_pb2.ErrorInfo) and detail.domain == "gradloom.dev":
+        if isinstance(detail, error_details_pb2.ErrorInfo) and detail.domain == DOMAIN:
             return by_reason.get(detail.reason)
     return None
 

@@ -11,12 +11,12 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gradloom.attempt.v1 import attempt_pb2, attempt_pb2_grpc
 from gradloom.errors import AttemptSupersededError, PermissionDeniedError, ServerFaultError, WrongStateError
+from gradloom.wire import DETAILS_KEY
 
 CALL_TIMEOUT_SECONDS: Final = 20.0
 FIRST_RETRY_SECONDS: Final = 0.1
 LONGEST_RETRY_SECONDS: Final = 2.0
 MOST_RECEIVED_BYTES: Final = 64 << 20
-DETAILS_KEY: Final = "grpc-status-details-bin"
 # CANCELLED is what a server that stops says of the calls in work; nothing here cancels a call.
 AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 

@@ -182,6 +182,17 @@ def test_what_is_monitored_exists_at_an_epoch_s_end() -> None:
     )
 
 
+def test_what_is_monitored_is_checked_however_long_the_parts_of_the_model_are() -> None:
+    """The length of a part is a byte before it on the wire, and may be that of a `>`."""
+    unchecked = []
+    for characters in range(1, 60):
+        job = changed("spec.training.early_stopping", {"monitor": "accuarcy"})
+        job.spec.model.layers[2].name = "h" * characters
+        if [fault.field for fault in faults_of(job)] != ["spec.training.early_stopping.monitor"]:
+            unchecked.append(characters)
+    assert unchecked == []
+
+
 def test_a_layer_of_somebody_s_own_may_bring_a_metric_that_is_monitored() -> None:
     job = changed("spec.model.layers.1", {"type": "gradloom>LayerNormalization"})
     job.spec.model.layers.insert(2, changed("display_name", "x").spec.model.layers[1])

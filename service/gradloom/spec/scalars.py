@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.message import Message
+
 from gradloom.faults import Faults, child, shown
 from gradloom.spec.defaults import metric_name
 from gradloom.v1 import spec_pb2
@@ -39,9 +41,7 @@ class Monitors:
             names += tuple(f"val_{name}" for name in names)
         metrics = (*spec.metrics, *(metric for output in spec.outputs.values() for metric in output.metrics))
         # Keras's own have none; the type of anybody else's class is written with its package before a `>`.
-        are_all = bool(spec.model.layers) and not any(
-            b">" in part.SerializeToString() for part in (spec.model, *metrics)
-        )
+        are_all = bool(spec.model.layers) and not any(_may_name_a_package(part) for part in (spec.model, *metrics))
         return cls(names, has_validation, are_all)
 
     def check(self, message: Any, name: str, path: str, faults: Faults) -> None:
@@ -61,3 +61,8 @@ class Monitors:
             known = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
             hint = faults.did_you_mean(scalar, self.names)
             faults.add(field, f"must be one of {known}; got {shown(scalar)}{hint}")
+
+
+def _may_name_a_package(part: Message) -> bool:
+    """Whether a text in it holds a `>`. Its bytes tell most messages at once; in them it may also be a length."""
+    return b">" in part.SerializeToString() and ">" in str(part)

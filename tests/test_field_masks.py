@@ -3,9 +3,9 @@
 import pytest
 from google.protobuf import field_mask_pb2
 
-from gradloom.api.field_masks import MAX_PATHS, edited
 from gradloom.documents import job_from_dict
 from gradloom.errors import InvalidRequestError
+from gradloom.field_masks import MAX_PATHS, edited
 from gradloom.v1 import job_pb2
 
 OLD = {
@@ -81,6 +81,8 @@ def test_a_key_of_a_map_is_taken_or_cleared_by_itself():
         ("state", "must begin with one of display_name, labels, priority, spec"),
         ("uid", "must begin with one of"),
         ("", "must begin with one of"),
+        ("*", "or be * alone"),
+        ("labels.", "must name a key of labels"),
         ("spce.training", 'did you mean "spec"'),
         ("spec.training.epoch", 'TrainingSpec has no "epoch"; did you mean "epochs"'),
         ("spec.", 'JobSpec has no ""'),

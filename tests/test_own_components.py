@@ -274,7 +274,7 @@ def test_an_installed_package_brings_its_components_and_its_version(monkeypatch:
     assert type(hidden.kernel_constraint).__name__ == "Orthant"
     assert installed.versions_for(job.spec) == {"acme-layers": "1.4"}
     stored = spec_pb2.ResolvedSpec(versions={"acme-layers": "1.3"})
-    with pytest.raises(EnvironmentChangedError, match=r"versions\[acme-layers\] was 1.3, is 1.4"):
+    with pytest.raises(EnvironmentChangedError, match=r'versions\["acme-layers"\] was "1.3", is "1.4"'):
         require_unchanged(stored, spec_pb2.ResolvedSpec(versions=installed.versions_for(job.spec)))
     assert installed.versions_for(changed("spec.user_code", {"source": "1"}).spec) == {"acme-layers": "1.4"}
     assert installed.versions_for(changed("display_name", "acme>Scalene").spec) == {}

@@ -220,7 +220,7 @@ def test_other_data_are_refused_and_another_kind_of_device_and_other_versions_ar
     found = spec_pb2.ResolvedSpec(
         spec=a_spec(epochs=9), device_kind=strategy.GPU, replicas=1, versions={"keras": "3.15"}
     )
-    assert predecessor.require_same(found) == ["device_kind was CPU, is GPU", "versions[keras] was 3.14, is 3.15"]
+    assert predecessor.require_same(found) == ["device_kind was CPU, is GPU", 'versions.keras was "3.14", is "3.15"']
     found.replicas = 2
     with pytest.raises(EnvironmentChangedError, match=f"what {JOB}, .* resolved has changed: replicas was 1, is 2"):
         predecessor.require_same(found)

@@ -76,7 +76,7 @@ def test_the_terminal_colours_of_keras_are_taken_out_of_message_and_log_lines():
 def test_what_has_changed_is_named_by_its_source_and_its_group():
     stored = spec_pb2.ResolvedSpec(data=[spec_pb2.ResolvedData(source="train", sha256="ab")])
     found = spec_pb2.ResolvedSpec(data=[spec_pb2.ResolvedData(source="train", sha256="cd")])
-    with pytest.raises(EnvironmentChangedError, match=r"data\[train\]\.sha256 was ab, is cd"):
+    with pytest.raises(EnvironmentChangedError, match=r'data\.train\.sha256 was "ab", is "cd"'):
         require_unchanged(stored, found)
 
 

@@ -257,7 +257,7 @@ def test_a_later_attempt_in_a_changed_environment_fails_and_names_the_changes(tr
     server.assignment.attempt = 2
     assert run(trainer, server) == 1
     assert server.finished.reason == job_pb2.Job.ENVIRONMENT_CHANGED
-    for difference in ("replicas was 2, is 1", "versions[keras] was 3.14.0, is 3."):
+    for difference in ("replicas was 2, is 1", 'versions.keras was "3.14.0", is "3.'):
         assert difference in server.finished.message
     assert server.finished.progress.global_step == 0
 

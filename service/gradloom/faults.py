@@ -1,11 +1,13 @@
 """How faults are worded: collecting them, the path of a field, showing a value, the nearest known name."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, TypeVar
 
 from gradloom.errors import FieldFault, InvalidRequestError
+
+T = TypeVar("T")
 
 MAX_FAULTS: Final = 100
 """More faults than this are counted, not told: the answer must fit a gRPC trailer."""
@@ -103,3 +105,12 @@ class Faults:
         """Raises InvalidRequestError with every fault; does nothing when there is none."""
         if self._faults:
             raise InvalidRequestError(self.told())
+
+
+def collected(faults: Faults, parse: Callable[[], T]) -> T | None:
+    """What `parse` gives; None with its faults noted."""
+    try:
+        return parse()
+    except InvalidRequestError as error:
+        faults.extend(error.faults)
+        return None

@@ -3,15 +3,12 @@
 import hashlib
 import re
 import uuid
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from gradloom.errors import FieldFault, InvalidRequestError
-from gradloom.faults import Faults, shown
+from gradloom.faults import shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
 from gradloom.v1 import service_pb2
-
-T = TypeVar("T")
 
 _ARTIFACT_ID: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}")
 
@@ -19,15 +16,6 @@ _ARTIFACT_ID: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}")
 def refused(field: str, description: str) -> InvalidRequestError:
     """One fault."""
     return InvalidRequestError([FieldFault(field, description)])
-
-
-def collected(faults: Faults, parse: Callable[[], T]) -> T | None:
-    """What `parse` gives; None with its faults noted."""
-    try:
-        return parse()
-    except InvalidRequestError as error:
-        faults.extend(error.faults)
-        return None
 
 
 def project_of(parent: str) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gradloom.api.convert import collected, digest_of, project_of, request_id_of
+from gradloom.api.convert import digest_of, project_of, request_id_of
 from gradloom.api.syntax import syntax_faults
 from gradloom.api.validator import Validation
 from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault
-from gradloom.faults import Faults, shown
+from gradloom.faults import Faults, collected, shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
 from gradloom.jobs.records import Retried, StoredCheckpoint
 from gradloom.spec import OwnedDevices, check_job, with_defaults

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from gradloom.api.convert import checkpoint_id_of, collected, digest_of, job_name, request_id_of
+from gradloom.api.convert import checkpoint_id_of, digest_of, job_name, request_id_of
 from gradloom.api.creation import Creation, NewJob
-from gradloom.api.field_masks import edited
 from gradloom.errors import InvalidRequestError, WrongStateError
-from gradloom.faults import Faults
+from gradloom.faults import Faults, collected
+from gradloom.field_masks import edited
 from gradloom.job import TERMINAL_STATES, JobName, state_name
 from gradloom.jobs.records import Retried
 from gradloom.jobs.store import Store

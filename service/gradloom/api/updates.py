@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from gradloom.api.convert import collected, digest_of, job_name, request_id_of
-from gradloom.faults import Faults
+from gradloom.api.convert import digest_of, job_name, request_id_of
+from gradloom.faults import Faults, collected
 from gradloom.job import JobName
 from gradloom.jobs.editing import paths_of, taken_from
 from gradloom.spec.details import check_details

@@ -8,6 +8,7 @@ names is sent as a whole.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -15,8 +16,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gradloom import documents
 from gradloom.errors import FieldFault, InvalidRequestError
-from gradloom.faults import child, did_you_mean
-from gradloom.job import DETAILS
+from gradloom.faults import Faults, child, collected, did_you_mean
+from gradloom.field_masks import EDITABLE
 from gradloom.v1 import job_pb2
 
 _STEP: Final = re.compile(
@@ -24,7 +25,6 @@ _STEP: Final = re.compile(
 )
 _REPLACED: Final = frozenset({"Struct", "Value", "Component", "DataSource", "Duration", "Timestamp"})
 """Messages whose parts say nothing by themselves: a new type has other keys in its `config`."""
-_EDITABLE: Final = (*DETAILS, "spec")
 
 
 class Edit(NamedTuple):
@@ -40,16 +40,10 @@ def parse_edits(written: Iterable[str]) -> list[Edit]:
     A field that is a text takes the value as it is written, so that `labels.team=7` needs no quotes beside the shell's.
     Raises InvalidRequestError with all that are no edits, or lead nowhere.
     """
-    edits: list[Edit] = []
-    faults: list[FieldFault] = []
-    for each in written:
-        try:
-            edits.append(_parsed(each))
-        except InvalidRequestError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise InvalidRequestError(faults)
-    return edits
+    faults = Faults()
+    edits = [collected(faults, partial(_parsed, each)) for each in written]
+    faults.raise_any()
+    return [edit for edit in edits if edit is not None]
 
 
 def _parsed(written: str) -> Edit:
@@ -71,22 +65,22 @@ def edited(job: job_pb2.Job, edits: Iterable[Edit]) -> tuple[job_pb2.Job, FieldM
 
     Raises InvalidRequestError with every path that leads nowhere, or every value of a wrong type.
     """
-    document = {key: value for key, value in documents.job_to_dict(job).items() if key in _EDITABLE}
-    paths: dict[str, None] = {}
-    faults: list[FieldFault] = []
-    for edit in edits:
-        try:
-            steps = _steps(edit.path)
-            paths[".".join(field.name for field in _fields(steps))] = None
-            _put(document, steps, edit.value)
-        except InvalidRequestError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise InvalidRequestError(faults)
-    mask = FieldMask(paths=list(paths))
+    document = {key: value for key, value in documents.job_to_dict(job).items() if key in EDITABLE}
+    faults = Faults()
+    paths = [collected(faults, partial(_edit, document, edit)) for edit in edits]
+    faults.raise_any()
+    mask = FieldMask(paths=dict.fromkeys(filter(None, paths)))
     changed = job_pb2.Job()
     mask.MergeMessage(documents.job_from_dict(document), changed)
     return changed, mask
+
+
+def _edit(document: dict[str, Any], edit: Edit) -> str:
+    """Makes one edit in a job's document; returns the path of a field mask that it is within."""
+    steps = _steps(edit.path)
+    path = ".".join(field.name for field in _fields(steps))
+    _put(document, steps, edit.value)
+    return path
 
 
 def _set_fields(message: Any, document: Mapping[str, Any], path: str) -> Iterator[Edit]:

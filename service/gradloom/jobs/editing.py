@@ -1,31 +1,25 @@
 """What UpdateJob may change of a job, and how the paths of its mask say so."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gradloom.faults import Faults, child, shown
+from gradloom.faults import Faults, shown
+from gradloom.field_masks import read_mask, take
 from gradloom.job import DETAILS
 from gradloom.v1 import job_pb2
 
-_ONE_LABEL: Final = "labels."
 _NEVER_CHANGES: Final = "spec"
 
 
-def paths_of(job: job_pb2.Job, mask: Iterable[str], faults: Faults) -> list[str]:
+def paths_of(job: job_pb2.Job, mask: Sequence[str], faults: Faults) -> list[str]:
     """What a request means to change: the paths of its mask, `*` for all; without a mask what is set in its job.
 
     Notes every path that is none. A `spec` is among them when one comes along, to be compared with the job's.
     """
-    given = list(dict.fromkeys(mask))
-    if not given or given == ["*"]:
-        sent = [name for name in DETAILS if given or _is_set(job, name)]
-        return [*sent, *([_NEVER_CHANGES] if job.HasField("spec") else [])]
-    for position, path in enumerate(given):
-        if path not in (*DETAILS, _NEVER_CHANGES) and not (path.startswith(_ONE_LABEL) and path != _ONE_LABEL):
-            rule = f"must be one of {', '.join(DETAILS)}, labels.<key>, or * alone"
-            near = faults.did_you_mean(path, DETAILS)
-            faults.add(child("update_mask.paths", position), f"{rule}; got {shown(path)}{near}")
-    return given
+    if not mask:
+        return [name for name in (*DETAILS, _NEVER_CHANGES) if _is_set(job, name)]
+    roots = (*DETAILS, _NEVER_CHANGES) if list(mask) != ["*"] or job.HasField(_NEVER_CHANGES) else DETAILS
+    return read_mask(mask, roots, faults, whole=(_NEVER_CHANGES,))
 
 
 def taken_from(wanted: job_pb2.Job, paths: Iterable[str]) -> job_pb2.Job:
@@ -38,21 +32,10 @@ def taken_from(wanted: job_pb2.Job, paths: Iterable[str]) -> job_pb2.Job:
 def put(job: job_pb2.Job, wanted: job_pb2.Job, paths: Iterable[str]) -> None:
     """Changes the job as the paths say; a field that is unset in `wanted` gets its default, a label goes."""
     for path in paths:
-        key = path.removeprefix(_ONE_LABEL)
-        match path:
-            case "display_name":
-                job.display_name = wanted.display_name or job.spec.model.name
-            case "priority":
-                job.priority = wanted.priority
-            case "labels":
-                job.labels.clear()
-                job.labels.MergeFrom(wanted.labels)
-            case _ if key == path:
-                pass
-            case _ if key in wanted.labels:
-                job.labels[key] = wanted.labels[key]
-            case _:
-                job.labels.pop(key, None)
+        if path != _NEVER_CHANGES:
+            take(job, wanted, path)
+    if not job.display_name:
+        job.display_name = job.spec.model.name
 
 
 def refuse_another_spec(job: job_pb2.Job, wanted: job_pb2.Job, paths: Iterable[str], faults: Faults) -> None:

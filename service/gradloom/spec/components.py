@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gradloom.catalogue import KINDS, Catalogue, Entry, Parameter
-from gradloom.errors import FieldFault
 from gradloom.faults import Faults, child, shown, with_article
 from gradloom.spec.numbers import struct_to_config
 from gradloom.spec.paths import resolve_within
@@ -258,8 +257,8 @@ class ComponentChecker:
 
     def _path(self, value: str, field: str) -> str:
         resolved = resolve_within(value, self.data_roots)
-        if isinstance(resolved, FieldFault):
-            self.faults.add(field, resolved.description)
+        if isinstance(resolved, str):
+            self.faults.add(field, resolved)
             return value
         return os.fspath(resolved)
 

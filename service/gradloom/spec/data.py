@@ -3,7 +3,6 @@
 from collections.abc import Set
 from typing import Final
 
-from gradloom.errors import FieldFault
 from gradloom.faults import Faults, child, shown
 from gradloom.spec.components import ComponentChecker
 from gradloom.spec.defaults import DEFAULT_LABEL
@@ -65,8 +64,8 @@ def _check_npz(npz: spec_pb2.NpzData, field: str, outputs: Set[str], checker: Co
         faults.add(f"{field}.path", "is required: an absolute path within the server's data roots")
     else:
         resolved = resolve_within(npz.path, checker.data_roots)
-        if isinstance(resolved, FieldFault):
-            faults.add(f"{field}.path", resolved.description)
+        if isinstance(resolved, str):
+            faults.add(f"{field}.path", resolved)
     for name in ("features", "label", "sample_weight"):
         if npz.HasField(name) and not getattr(npz, name):
             faults.add(child(field, name), f"{_ARRAY_RULE}; leave it out for the default")

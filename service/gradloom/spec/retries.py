@@ -4,21 +4,21 @@ What stands in none of the tables of free fields must stay as it was: the state 
 training that it was saved in, and a field that nobody has thought of may be part of that meaning.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from google.protobuf import json_format, struct_pb2
 from google.protobuf.message import Message
 
-from gradloom.documents import is_map
+from gradloom.differences import Difference, differences
 from gradloom.errors import FieldFault
-from gradloom.faults import child, shown
+from gradloom.faults import child
 from gradloom.spec.defaults import with_defaults
 from gradloom.v1 import spec_pb2
 
 _FREE: Final = frozenset({"export", "retry", "user_code", "scheduling", "retention"})
 _LOOKED_INTO: Final = frozenset({"model", "variable_groups", "training", "resources"})
+_FREE_OF_MODEL: Final = frozenset({"initial_weights"})
 _FREE_OF_TRAINING: Final = frozenset(
     {
         "epochs",
@@ -71,15 +71,12 @@ def retry_faults(source: Source, spec: spec_pb2.JobSpec, replicas: int) -> list[
     Takes the new job's spec, sound and with defaults, and how many replicas it would be given.
     """
     job, old = source.job, with_defaults(source.spec, seed=source.spec.training.seed)
-    faults = list(_differences(old, spec, "spec", _FREE | _LOOKED_INTO))
-    faults += _differences(old.model, spec.model, "spec.model", {"initial_weights"})
-    faults += _differences(old.training, spec.training, "spec.training", _FREE_OF_TRAINING)
-    faults += _differing(old.training.checkpoint, spec.training.checkpoint, "best", "spec.training.checkpoint.best")
-    faults += _group_differences(old, spec)
-    told = [
-        FieldFault(where, f"must stay as in {job}, because the job goes on from its checkpoint; {what}")
-        for where, what in faults
-    ]
+    found = [*_but(old, spec, "spec", _FREE | _LOOKED_INTO), *_but(old.model, spec.model, "spec.model", _FREE_OF_MODEL)]
+    found += _but(old.training, spec.training, "spec.training", _FREE_OF_TRAINING)
+    found += differences(old.training.checkpoint, spec.training.checkpoint, "spec.training.checkpoint", {"best"})
+    found += _group_differences(old, spec)
+    rule = f"must stay as in {job}, because the job goes on from its checkpoint"
+    told = [FieldFault(one.path, f"{rule}; was {one.before}; got {one.now}") for one in found]
     if spec.model.HasField("initial_weights"):
         told.append(FieldFault("spec.model.initial_weights", "must be left out: the checkpoint has every weight"))
     if spec.training.epochs < source.epoch:
@@ -115,62 +112,21 @@ def new_learning_rates(before: spec_pb2.JobSpec, spec: spec_pb2.JobSpec) -> froz
     )
 
 
-_Difference = tuple[str, str]
-"""A field and what it was and is."""
-
-
-def _group_differences(before: spec_pb2.JobSpec, spec: spec_pb2.JobSpec) -> Iterator[_Difference]:
+def _group_differences(before: spec_pb2.JobSpec, spec: spec_pb2.JobSpec) -> Iterator[Difference]:
     names = [[group.name for group in one.variable_groups] for one in (before, spec)]
     if names[0] != names[1]:
-        yield "spec.variable_groups", f"the groups were {', '.join(names[0])}; got {', '.join(names[1])}"
+        yield Difference("spec.variable_groups", *(", ".join(listed) for listed in names))
         return
     for position, (old, new) in enumerate(zip(before.variable_groups, spec.variable_groups, strict=True)):
         where = child("spec.variable_groups", position)
-        yield from _differences(old, new, where, _FREE_OF_GROUP)
-        yield from _differing(old.optimizer, new.optimizer, "type", f"{where}.optimizer.type")
+        yield from _but(old, new, where, _FREE_OF_GROUP)
+        yield from differences(old.optimizer, new.optimizer, f"{where}.optimizer", {"type"})
         # Whether averages are kept is part of the state, how fast they follow is not.
         if old.HasField("ema_momentum") != new.HasField("ema_momentum"):
-            yield from _differing(old, new, "ema_momentum", f"{where}.ema_momentum")
+            yield from differences(old, new, where, {"ema_momentum"})
 
 
-def _differences(before: Message, now: Message, path: str, free: Collection[str] = ()) -> Iterator[_Difference]:
-    """Every field that differs, but for free ones, as deep as messages of ours and lists of one length go."""
-    for field in before.DESCRIPTOR.fields:
-        if field.name not in free:
-            yield from _differing(before, now, field.name, child(path, field.name))
-
-
-def _differing(before: Message, now: Message, name: str, path: str) -> Iterator[_Difference]:
-    """The same of one field."""
-    field = before.DESCRIPTOR.fields_by_name[name]
-    old, new = getattr(before, name), getattr(now, name)
-    is_set = [field.is_repeated or not field.has_presence or one.HasField(name) for one in (before, now)]
-    if old == new and is_set[0] == is_set[1]:
-        return
-    is_ours = field.message_type is not None and field.message_type.file.package.startswith("gradloom.")
-    if isinstance(old, struct_pb2.Struct):
-        yield from _config_differences(json_format.MessageToDict(old), json_format.MessageToDict(new), path)
-    elif is_ours and not field.is_repeated and all(is_set):
-        yield from _differences(old, new, path)
-    elif is_ours and not is_map(field) and field.is_repeated and len(old) == len(new):
-        for position, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(one, other, child(path, position))
-    else:
-        yield path, f"was {_shown(field, old, is_set[0])}; got {_shown(field, new, is_set[1])}"
-
-
-def _config_differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> Iterator[_Difference]:
-    for key in dict.fromkeys([*old, *new]):
-        was, got = (shown(config[key]) if key in config else "unset" for config in (old, new))
-        if key not in old or key not in new or old[key] != new[key]:
-            yield child(path, key), f"was {was}; got {got}"
-
-
-def _shown(field: Any, value: Any, is_set: bool) -> str:
-    if not is_set:
-        return "unset"
-    if field.message_type is not None:
-        return f"{len(value)} of them" if field.is_repeated else "another one"
-    if field.enum_type is not None and not field.is_repeated:
-        return str(field.enum_type.values_by_number[value].name)
-    return shown(list(value) if field.is_repeated else value)
+def _but(before: Message, now: Message, path: str, free: Set[str]) -> Iterator[Difference]:
+    """The differences in all fields but the free ones."""
+    names = {field.name for field in before.DESCRIPTOR.fields} - free
+    return differences(before, now, path, names)

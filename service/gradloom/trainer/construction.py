@@ -84,10 +84,10 @@ def construct(entry: Entry, config: Mapping[str, Any], field: str, data_roots: t
 def _argument(value: Any, parameter: Parameter, field: str, data_roots: tuple[str, ...]) -> Any:
     kind = parameter.component_kind
     if parameter.is_path and isinstance(value, str):
-        problem = resolve_within(value, data_roots)
-        if isinstance(problem, FieldFault):
-            raise refusal(field, problem.description)
-        return os.fspath(problem)
+        resolved = resolve_within(value, data_roots)
+        if isinstance(resolved, str):
+            raise refusal(field, resolved)
+        return os.fspath(resolved)
     if kind is None:
         if isinstance(value, dict) and ("class_name" in value or "type" in value):
             raise refusal(field, f"takes no component; got {shown(value)}")

@@ -13,7 +13,7 @@ from gradloom.trainer.checkpoints import DamagedCheckpoint, ForeignCheckpoint, S
 from gradloom.trainer.datasets import DataUnavailable
 from gradloom.trainer.epoch_ends import Trend
 from gradloom.trainer.loop import TEST_PREFIX, Training
-from gradloom.trainer.resolved import EnvironmentChangedError, differences, spec_digest
+from gradloom.trainer.resolved import EnvironmentChangedError, spec_digest, told_differences
 from gradloom.trainer.saved_state import Place
 from gradloom.trainer.strategy import Threads
 from gradloom.v1 import spec_pb2
@@ -65,10 +65,10 @@ class Predecessor:
 
     def require_same(self, resolved: spec_pb2.ResolvedSpec) -> list[str]:
         """Tells what trains otherwise, devices or versions; raises EnvironmentChangedError for what must not differ."""
-        changed = list(differences(self._resolved, resolved, _UNCHANGED))
+        changed = list(told_differences(self._resolved, resolved, _UNCHANGED))
         if changed:
             raise EnvironmentChangedError(changed, f"{self.checkpoint.job}, from whose checkpoint this one goes on,")
-        return list(differences(self._resolved, resolved, _TOLD))
+        return list(told_differences(self._resolved, resolved, _TOLD))
 
     def restore(self, training: Training, spec: spec_pb2.JobSpec, left: Left) -> None:
         """Puts a training where that one was left; groups with another optimizer or schedule keep their learning rates.

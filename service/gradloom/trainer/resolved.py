@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import Message
 
+from gradloom.differences import differences
 from gradloom.trainer import installed, models
 from gradloom.trainer.datasets import Arrays
 from gradloom.trainer.loop import Training
@@ -103,16 +104,17 @@ def versions() -> dict[str, str]:
 
 def require_unchanged(stored: spec_pb2.ResolvedSpec, found: spec_pb2.ResolvedSpec) -> None:
     """Raises EnvironmentChangedError, naming every difference: later attempts train as the first one or not at all."""
-    changed = list(differences(stored, found))
+    changed = list(told_differences(stored, found))
     if changed:
         raise EnvironmentChangedError(changed)
 
 
-def differences(
+def told_differences(
     stored: spec_pb2.ResolvedSpec, found: spec_pb2.ResolvedSpec, fields: Collection[str] | None = None
 ) -> Iterator[str]:
     """`replicas was 2, is 1` for every field that differs, with its path; of some fields, or of all."""
-    yield from _differences(stored, found, "", fields)
+    for one in differences(stored, found, names=fields, label=_label):
+        yield f"{one.path} was {one.before}, is {one.now}"
 
 
 def spec_digest(resolved: spec_pb2.ResolvedSpec) -> str:
@@ -162,35 +164,7 @@ def _data(name: str, arrays: Arrays) -> spec_pb2.ResolvedData:
     )
 
 
-def _differences(stored: Message, found: Message, path: str, fields: Collection[str] | None = None) -> Iterator[str]:
-    for field in stored.DESCRIPTOR.fields:
-        before, now = getattr(stored, field.name), getattr(found, field.name)
-        if before == now or (fields is not None and field.name not in fields):
-            continue
-        where = f"{path}.{field.name}" if path else field.name
-        if _is_map(field):
-            for key in sorted({*before, *now}):
-                if before.get(key) != now.get(key):
-                    yield f"{where}[{key}] was {before.get(key)}, is {now.get(key)}"
-        elif field.is_repeated and field.message_type and len(before) == len(now):
-            for index, (one, other) in enumerate(zip(before, now, strict=True)):
-                # The source of data, the path of a variable, the name of a group.
-                known = [str(getattr(one, name)) for name in ("source", "path", "name") if hasattr(one, name)]
-                yield from _differences(one, other, f"{where}[{next(filter(None, known), index)}]")
-        elif field.message_type and not field.is_repeated:
-            yield from _differences(before, now, where)
-        else:
-            yield f"{where} was {_shown(field, before)}, is {_shown(field, now)}"
-
-
-def _is_map(field: Any) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
-
-
-def _shown(field: Any, value: Any) -> str:
-    if field.is_repeated:
-        return f"{len(value)} of them" if field.message_type else str(list(value))
-    if field.enum_type:
-        known = field.enum_type.values_by_number.get(value)
-        return known.name if known else str(value)
-    return str(value) or "empty"
+def _label(entry: Message, position: int) -> str | int:
+    """The source of data, the path of a variable, the name of a group; else its position."""
+    known = [str(getattr(entry, name)) for name in ("source", "path", "name") if hasattr(entry, name)]
+    return next(filter(None, known), position)

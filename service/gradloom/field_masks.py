@@ -1,9 +1,9 @@
-"""Edits of a job (AIP-134): which fields are taken from the one that was sent, by a mask of paths or by what is set.
+"""Edits of a job (AIP-134, AIP-161): which fields are taken from the one that was sent, by a mask or by what is set.
 
 Lists, and messages of Google's such as a component's config, are taken as a whole; of a map also a single key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from google.protobuf import field_mask_pb2
@@ -30,42 +30,56 @@ def edited(job: job_pb2.Job, changes: job_pb2.Job, mask: field_mask_pb2.FieldMas
     if mask is None or not mask.paths:
         _take_what_is_set(result, _said_by_users(changes))
         return result
-    for path in _checked(mask.paths):
-        _take(result, changes, path)
+    faults = Faults()
+    paths = read_mask(mask.paths, EDITABLE, faults)
+    faults.raise_any()
+    for path in paths:
+        take(result, changes, path)
     return result
+
+
+def read_mask(paths: Sequence[str], roots: Sequence[str], faults: Faults, whole: Collection[str] = ()) -> list[str]:
+    """The paths of a mask, each once, `*` for every root; notes those that lead to no field of a job.
+
+    Args:
+        paths: Of the mask.
+        roots: The fields of a job that a path may begin with.
+        faults: Of the request.
+        whole: Those of them below which none may lead.
+    """
+    if len(paths) > MAX_PATHS:
+        faults.add(FIELD, f"must be at most {MAX_PATHS} paths; got {len(paths)}")
+        return []
+    if list(paths) == ["*"]:
+        return list(roots)
+    sound: dict[str, None] = {}
+    for position, path in enumerate(paths):
+        fault = _why_not(path.split("."), roots, whole)
+        if fault:
+            faults.add(child(FIELD, position), f"{fault}; got {shown(path)}")
+        else:
+            sound[path] = None
+    return list(sound)
+
+
+def take(target: Message, source: Message, path: str) -> None:
+    """Makes the field at a path, which leads to one, what it is in `source`: unset, too."""
+    _take(target, source, path.split("."))
 
 
 def _said_by_users(job: job_pb2.Job) -> job_pb2.Job:
     said = job_pb2.Job()
     for name in EDITABLE:
-        _take(said, job, [name])
+        take(said, job, name)
     return said
 
 
-def _checked(paths: Sequence[str]) -> list[list[str]]:
-    """The fields' names on the way to each path; raises InvalidRequestError for those that lead nowhere."""
-    faults = Faults()
-    if len(paths) > MAX_PATHS:
-        faults.add(FIELD, f"must be at most {MAX_PATHS} paths; got {len(paths)}")
-        faults.raise_any()
-    found = []
-    for position, path in enumerate(paths):
-        if path == "*":
-            found += [[name] for name in EDITABLE]
-            continue
-        names = path.split(".")
-        fault = _why_not(names)
-        if fault:
-            faults.add(child(FIELD, position), f"{fault}; got {shown(path)}")
-        found.append(names)
-    faults.raise_any()
-    return found
-
-
-def _why_not(names: Sequence[str]) -> str:
+def _why_not(names: Sequence[str], roots: Sequence[str], whole: Collection[str]) -> str:
     """Which rule a path breaks; empty when it leads to a field that may be edited."""
-    if names[0] not in EDITABLE:
-        return f"must begin with one of {', '.join(EDITABLE)}{did_you_mean(names[0], EDITABLE)}"
+    if names[0] not in roots:
+        return f"must begin with one of {', '.join(roots)}, or be * alone{did_you_mean(names[0], roots)}"
+    if names[0] in whole and len(names) > 1:
+        return f"must name {names[0]} as a whole"
     message: Any = job_pb2.Job.DESCRIPTOR
     for position, name in enumerate(names):
         field = message.fields_by_name.get(name)
@@ -75,7 +89,8 @@ def _why_not(names: Sequence[str]) -> str:
         if position + 1 == len(names):
             return ""
         if is_map(field) and field.message_type.fields_by_name["key"].type == FieldDescriptor.TYPE_STRING:
-            return ""  # What remains is a key.
+            # What remains is a key.
+            return "" if any(names[position + 1 :]) else f"must name a key of {so_far}"
         if field.is_repeated or not _is_walked(field):
             return f"must name {so_far} as a whole"
         message = field.message_type
@@ -83,7 +98,6 @@ def _why_not(names: Sequence[str]) -> str:
 
 
 def _take(target: Message, source: Message, names: Sequence[str]) -> None:
-    """Makes one field of `target` what it is in `source`, unset too; the path leads somewhere."""
     name, *rest = names
     field = target.DESCRIPTOR.fields_by_name[name]
     if not rest:

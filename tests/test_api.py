@@ -59,6 +59,22 @@ async def test_what_a_user_sets_of_the_output_is_ignored(api: Api) -> None:
     assert created.attempt_count == 0
 
 
+async def test_a_job_of_which_fields_could_not_be_read_is_refused_with_the_faults_of_the_rest(api: Api) -> None:
+    job = digits_job()
+    job.spec.ClearField("loss")
+    job.spec.training.global_batch_size = 0
+    for validate_only in (False, True):
+        request = service_pb2.CreateJobRequest(job=job, unread_fields=["spec.loss"], validate_only=validate_only)
+        refused = await refusal(api.stub.CreateJob(request))
+        assert (refused.code, refused.fields) == (
+            Code.INVALID_ARGUMENT,
+            ["spec.training.global_batch_size", "unread_fields"],
+        )
+    sound = service_pb2.CreateJobRequest(job=digits_job(), unread_fields=["labels.team"] * 100_000)
+    assert (await refusal(api.stub.CreateJob(sound))).fields == ["unread_fields"]
+    assert (await api.stub.ListJobs(service_pb2.ListJobsRequest())).jobs == []
+
+
 async def test_every_fault_of_a_request_is_told_at_once(api: Api) -> None:
     job = digits_job()
     job.spec.loss.type = "MeanSquaredErorr"

@@ -66,6 +66,30 @@ def test_a_job_is_submitted_from_every_form(client: Client, played: Played, tmp_
     assert re.fullmatch(r"[0-9a-f-]{36}", request.request_id)
 
 
+UNREADABLE = {"spec": {"modle": {}, "training": {"epochs": 0, "seed": "x"}}}
+
+
+def test_what_cannot_be_read_is_told_together_with_what_the_server_finds(client: Client, played: Played) -> None:
+    found = FieldFault("spec.training.epochs", "must be at least 1; got 0")
+    played.failures = [InvalidRequestError([found, FieldFault("unread_fields", "must be empty; got 2")])]
+    with pytest.raises(InvalidRequestError) as refusal:
+        client.submit(UNREADABLE)
+    assert [fault.field for fault in refusal.value.faults] == ["spec.modle", "spec.training.seed", found.field]
+    assert refusal.value.faults[2] == found
+    (request,) = played.of(service_pb2.CreateJobRequest)
+    assert list(request.unread_fields) == ["spec.model", "spec.training.seed"]
+    assert request.validate_only, "a server that does not know the field makes no job either"
+    assert request.job.spec.training.HasField("epochs")
+
+
+def test_what_cannot_be_read_is_told_also_while_the_server_is_away() -> None:
+    with Client("127.0.0.1:1") as client, pytest.raises(InvalidRequestError) as refusal:
+        client.submit(UNREADABLE)
+    *told, rest = refusal.value.faults
+    assert [fault.field for fault in told] == ["spec.modle", "spec.training.seed"]
+    assert rest.description.startswith("was not checked any further: cannot reach 127.0.0.1:1")
+
+
 def test_a_path_given_as_a_text_is_refused_with_the_remedy(client: Client) -> None:
     with pytest.raises(InvalidRequestError, match=r"pass pathlib.Path\('job.yaml'\)"):
         client.submit("job.yaml")

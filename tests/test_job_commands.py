@@ -47,6 +47,38 @@ def ended(api: Api, job_id: str = "digits", state: int = job_pb2.Job.FAILED) -> 
     return name
 
 
+SIX_FAULTS = """
+labels: {size: 5}
+spec:
+  model:
+    layers:
+      - {type: Input, config: {shape: [8, 8]}}
+      - {type: Flatten}
+      - {typ: Dense, config: {units: 10}}
+  data: {train: {builtin: {name: digitz}}}
+  loss: {type: SparseCategoricalCrossentropy, config: {from_logit: true}}
+  variable_groups:
+    - {name: all, match: ["**"], optimizer: adam}
+  training: {epochs: many, global_batch_size: 0}
+"""
+
+
+@pytest.mark.parametrize("command", ["validate", "submit"])
+async def test_a_file_with_faults_of_every_kind_tells_them_at_once_and_invents_none(api: Api, command: str) -> None:
+    refused = await gradloom(api, command, "-", given=SIX_FAULTS)
+    assert refused.exit_code == 2
+    assert [line.split(": ")[0].strip() for line in refused.stderr.splitlines()[1:]] == [
+        "labels.size",
+        "spec.model.layers[2].typ",
+        "spec.variable_groups[0].optimizer",
+        "spec.training.epochs",
+        "spec.data.train.builtin.name",
+        "spec.loss.config.from_logit",
+        "spec.training.global_batch_size",
+    ]
+    assert (await api.stub.ListJobs(service_pb2.ListJobsRequest())).jobs == []
+
+
 async def test_update_changes_what_is_given_and_leaves_the_rest(api: Api) -> None:
     api.create()
     await done(api, "update", "digits", "--label", "team=vision", "--label", "a.b/c=x", "--priority", "5")

@@ -10,7 +10,8 @@ import pytest
 from keras import layers
 
 from gradloom.catalogue import Catalogue
-from gradloom.client.submission import job_from_parts, with_user_code
+from gradloom.client.submission import draft_from_parts, with_user_code
+from gradloom.documents import Draft
 from gradloom.errors import InvalidRequestError
 from gradloom.spec import with_defaults
 from gradloom.trainer import installed, models
@@ -42,7 +43,7 @@ def job_of(model: Any, **fields: Any) -> job_pb2.Job:
     """The job of a live model; the optimizer is live too."""
     groups = [{"name": "all", "match": ["**"], "optimizer": keras.optimizers.Adam(0.002)}]
     given = {"data": DATA, "loss": keras.losses.MeanSquaredError(), "variable_groups": groups}
-    return job_from_parts(None, model, given | fields)
+    return draft_from_parts(None, model, given | fields).whole()
 
 
 def built_again(job: job_pb2.Job) -> keras.Model:
@@ -163,20 +164,20 @@ def test_a_class_that_the_server_does_not_know_is_refused_by_its_name_with_the_w
     told = {fault.field: fault.description for fault in faults_of(job_of(graph(acme)), catalogue=committed)}
     missing = [text for field, text in told.items() if field.startswith("spec.model.keras_config")]
     assert any('"acme>Scale" is registered nowhere here: install its package at the server' in text for text in missing)
-    job = with_user_code(job_of(graph(acme)), "import acme_layers\n")
+    job = with_user_code(Draft(job_of(graph(acme))), "import acme_layers\n").job
     assert faults_of(job, catalogue=committed, allows_user_code=True) == []
 
 
 def test_a_job_is_given_as_a_whole_or_by_its_parts() -> None:
     with pytest.raises(InvalidRequestError, match="or its parts"):
-        job_from_parts(None, None, {})
+        draft_from_parts(None, None, {})
     with pytest.raises(InvalidRequestError, match="must be left out where model is given"):
-        job_from_parts({}, {"layers": []}, {})
+        draft_from_parts({}, {"layers": []}, {})
     with pytest.raises(TypeError, match="loss can only be given with model"):
-        job_from_parts({}, None, {"loss": {}})
+        draft_from_parts({}, None, {"loss": {}})
     with pytest.raises(InvalidRequestError, match="lost"):
-        job_from_parts(None, {"layers": []}, {"lost": {}})
-    assert job_from_parts(None, {"name": "m"}, {"data": DATA}).spec.model.name == "m"
+        draft_from_parts(None, {"layers": []}, {"lost": {}}).whole()
+    assert draft_from_parts(None, {"name": "m"}, {"data": DATA}).job.spec.model.name == "m"
 
 
 def test_arguments_that_get_config_forgets_are_sent_all_the_same() -> None:

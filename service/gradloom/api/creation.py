@@ -11,10 +11,11 @@ from gradloom.api.syntax import syntax_faults
 from gradloom.api.validator import Validation
 from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault
-from gradloom.faults import Faults, collected, shown
+from gradloom.faults import MAX_FAULTS, Faults, collected, shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
 from gradloom.jobs.records import Retried, StoredCheckpoint
 from gradloom.spec import OwnedDevices, check_job, with_defaults
+from gradloom.spec.unread import without_consequences
 from gradloom.spec.user_code import FIELD as USER_CODE_FIELD
 from gradloom.v1 import job_pb2, service_pb2, spec_pb2
 
@@ -65,9 +66,11 @@ class Creation:
         request_id = collected(faults, lambda: request_id_of(request))
         if request.job_id and not ID_PATTERN.fullmatch(request.job_id):
             faults.add("job_id", f"{ID_RULE}; got {shown(request.job_id)}")
-        faults.extend(self._job_faults(request))
+        faults.extend(without_consequences(self._job_faults(request), request.unread_fields[:MAX_FAULTS]))
         if source := request.job.spec.model.initial_weights.job:
             collected(faults, lambda: self._find_initial_weights(source, project))
+        if request.unread_fields:
+            faults.add("unread_fields", f"must be empty for a job to be made; got {len(request.unread_fields)}")
         faults.raise_any()
         spec = with_defaults(request.job.spec, seed=_random.randrange(SEEDS))
         job = job_pb2.Job(

@@ -16,12 +16,15 @@ from gradloom.client.edits import Edit, edited, edits_of_document
 from gradloom.client.names import DEFAULT_PROJECT, full_job_name, server_address
 from gradloom.client.submission import (
     SOURCE_FIELD,
+    AnyJob,
     document_of_any,
-    job_from_parts,
+    draft_from_parts,
     source_of_any,
     with_user_code,
 )
+from gradloom.documents import Draft
 from gradloom.errors import FieldFault, GradloomError, InvalidRequestError, NotFoundError, ServerUnavailableError
+from gradloom.faults import MAX_FAULTS
 from gradloom.job import TERMINAL_STATES
 from gradloom.v1 import job_pb2, service_pb2
 
@@ -88,7 +91,7 @@ class Client:
 
     def submit(
         self,
-        job: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job | None = None,
+        job: AnyJob | Draft | None = None,
         *,
         model: Any = None,
         user_code: str | os.PathLike[str] | None = None,
@@ -111,6 +114,7 @@ class Client:
 
         Args:
             job: a Job as a dict, as YAML or JSON text, as the `pathlib.Path` of such a file, or as the proto message.
+                What cannot be read of it is told together with what the server finds wrong with the rest.
             model: a Keras model (functional, Sequential, or of a registered class with a full `get_config`), or the
                 spec's `model` as a mapping.
             user_code: Python source as text, or the `pathlib.Path` of such a file, for `spec.user_code`.
@@ -120,21 +124,23 @@ class Client:
                 `resolved_spec`.
             **fields: with `model`, the other fields of the spec, and the job's `display_name`, `labels` and `priority`.
         """
-        given = job_from_parts(job, model, fields)
+        draft = draft_from_parts(job, model, fields)
         if user_code is not None:
-            given = with_user_code(given, user_code)
+            draft = with_user_code(draft, user_code)
         request = service_pb2.CreateJobRequest(
             parent=self._parent,
             job_id=job_id,
-            job=given,
+            job=draft.job,
             validate_only=validate_only,
         )
+        if draft.faults:
+            raise InvalidRequestError([*draft.faults, *self._faults_of_the_rest(request, draft.unread)])
         return self._change(self._stub.CreateJob, request, request_id, self._creation_seconds(validate_only))
 
     def retry(
         self,
         job: JobReference,
-        changes: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job | None = None,
+        changes: AnyJob | None = None,
         *,
         edits: Mapping[str, Any] | None = None,
         user_code: str | os.PathLike[str] | None = None,
@@ -441,6 +447,21 @@ class Client:
         """The job that a call changes or makes, under one request id however often it is made."""
         request.request_id = _new_unless(request_id)
         return self._connection.call(method, request, seconds)  # type: ignore[no-any-return]
+
+    def _faults_of_the_rest(self, request: service_pb2.CreateJobRequest, unread: Sequence[str]) -> Sequence[FieldFault]:
+        """What the server finds wrong with a job of which some fields could not be read; never makes it."""
+        if len(unread) > MAX_FAULTS:
+            # The user has enough to do.
+            return []
+        request.validate_only = True
+        request.unread_fields.extend(unread)
+        try:
+            self._connection.call(self._stub.CreateJob, request)
+        except InvalidRequestError as error:
+            return [fault for fault in error.faults if fault.field != "unread_fields"]
+        except GradloomError as error:
+            return [FieldFault("job", f"was not checked any further: {error}")]
+        return []
 
     def _creation_seconds(self, validate_only: bool) -> float:
         return max(self._timeout, VALIDATION_SECONDS) if validate_only else self._timeout

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from gradloom import documents
+from gradloom.documents import Draft
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.job import DETAILS
 from gradloom.v1 import job_pb2
@@ -13,46 +14,51 @@ from gradloom.v1 import job_pb2
 SOURCE_FIELD: Final = "spec.user_code.source"
 
 
-def job_from_any(job: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job) -> job_pb2.Job:
-    """A Job from a dict, a YAML or JSON text, the path of such a file or a Job.
+AnyJob = Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job
 
-    Raises InvalidRequestError with every fault, OSError for a file that cannot be read.
+
+def draft_from_any(job: AnyJob | Draft) -> Draft:
+    """What can be read of a dict, a YAML or JSON text, or the path of such a file; a Job as it is.
+
+    Raises InvalidRequestError for a text of which nothing can be read, OSError for a file that cannot be read.
     """
-    if isinstance(job, job_pb2.Job):
+    if isinstance(job, Draft):
         return job
+    if isinstance(job, job_pb2.Job):
+        return Draft(job)
     if isinstance(job, Mapping):
-        return documents.job_from_dict(dict(job))
-    return documents.read_job(_text_of_any(job, "job", (".yaml", ".yml", ".json")))
+        return documents.draft_from_dict(dict(job))
+    return documents.read_draft(_text_of_any(job, "job", (".yaml", ".yml", ".json")))
 
 
-def job_from_parts(job: Any, model: Any, fields: Mapping[str, Any]) -> job_pb2.Job:
-    """A Job given as a whole, or by its model, live or not, and the other fields; see `Client.submit`."""
+def draft_from_parts(job: Any, model: Any, fields: Mapping[str, Any]) -> Draft:
+    """A job given as a whole, or by its model, live or not, and the other fields; see `Client.submit`."""
     if model is None:
         if job is None:
             raise InvalidRequestError([FieldFault("job", "is required, or its parts: model, data, loss, ...")])
         if fields:
             raise TypeError(f"{', '.join(sorted(fields))} can only be given with model")
-        return job_from_any(job)
+        return draft_from_any(job)
     if job is not None:
         raise InvalidRequestError([FieldFault("job", "must be left out where model is given")])
     from gradloom.client.live import spec_from_live
 
     own = {name: fields[name] for name in DETAILS if fields.get(name) is not None}
     spec = {name: value for name, value in fields.items() if name not in DETAILS}
-    return documents.job_from_dict({**own, "spec": spec_from_live(model, spec)})
+    return documents.draft_from_dict({**own, "spec": spec_from_live(model, spec)})
 
 
-def with_user_code(job: job_pb2.Job, user_code: str | os.PathLike[str]) -> job_pb2.Job:
-    """A copy of the job that brings Python source, given as text or as the path of a file.
+def with_user_code(draft: Draft, user_code: str | os.PathLike[str]) -> Draft:
+    """The draft, its job a copy that brings Python source, given as text or as the path of a file.
 
     Raises InvalidRequestError when the job brings some already, OSError for a file that cannot be read.
     """
-    if job.spec.HasField("user_code"):
+    if draft.job.spec.HasField("user_code"):
         raise InvalidRequestError([FieldFault(SOURCE_FIELD, "must be given once: the job has user_code already")])
     filled = job_pb2.Job()
-    filled.CopyFrom(job)
+    filled.CopyFrom(draft.job)
     filled.spec.user_code.source = source_of_any(user_code)
-    return filled
+    return draft._replace(job=filled)
 
 
 def source_of_any(user_code: str | os.PathLike[str]) -> str:
@@ -60,10 +66,10 @@ def source_of_any(user_code: str | os.PathLike[str]) -> str:
     return _text_of_any(user_code, SOURCE_FIELD, (".py",))
 
 
-def document_of_any(changes: Mapping[str, Any] | str | os.PathLike[str] | job_pb2.Job) -> Mapping[str, Any]:
-    """What is to change of a job, in any form that `job_from_any` takes, as a document in proto3 JSON's mapping.
+def document_of_any(changes: AnyJob) -> Mapping[str, Any]:
+    """What is to change of a job, in any form that `draft_from_any` takes, as a document in proto3 JSON's mapping.
 
-    Raises as `job_from_any` does.
+    Raises InvalidRequestError with every fault, OSError for a file that cannot be read.
     """
     if isinstance(changes, job_pb2.Job):
         return documents.job_to_dict(changes)
@@ -73,13 +79,16 @@ def document_of_any(changes: Mapping[str, Any] | str | os.PathLike[str] | job_pb
     return documents.read_document(_text_of_any(changes, "job", (".yaml", ".yml", ".json")))
 
 
-def job_from_file(file: BinaryIO) -> job_pb2.Job:
-    """A Job from an open file of YAML or JSON in UTF-8."""
-    return documents.read_job(_text(file, "job"))
+def draft_from_file(file: BinaryIO) -> Draft:
+    """What can be read of an open file of YAML or JSON in UTF-8; raises as `draft_from_any` does."""
+    return documents.read_draft(_text(file, "job"))
 
 
 def document_of_file(file: BinaryIO) -> Mapping[str, Any]:
-    """As `job_from_file`, as a document in proto3 JSON's mapping, which says also what is null."""
+    """The document of an open file in proto3 JSON's mapping, which says also what is null.
+
+    Raises InvalidRequestError with every fault.
+    """
     return documents.read_document(_text(file, "job"))
 
 

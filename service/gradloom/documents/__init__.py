@@ -4,10 +4,10 @@ Knows the shape of the messages alone; what their values mean is checked by `gra
 with it, so that a mistyped key is refused before anything is sent.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from gradloom.documents.messages import fill_job, is_map, is_repeated, job_to_dict
+from gradloom.documents.messages import Reading, fill_job, is_map, is_repeated, job_to_dict
 from gradloom.documents.text import MAX_TEXT_BYTES, Plain, read_text
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import Faults
@@ -15,40 +15,58 @@ from gradloom.v1 import job_pb2
 
 __all__ = [
     "MAX_TEXT_BYTES",
+    "Draft",
+    "draft_from_dict",
     "is_map",
     "is_repeated",
     "job_from_dict",
     "job_to_dict",
     "read_document",
+    "read_draft",
     "read_job",
     "read_value",
 ]
 
 
-def read_job(text: str) -> job_pb2.Job:
-    """Reads a job file.
+class Draft(NamedTuple):
+    """A job as far as its document could be read."""
 
-    Raises InvalidRequestError with every unknown field (and the nearest known one), every value of a wrong type and
-    every duplicate key, each with its path; or, for a text that is neither YAML nor JSON, with the line and column.
+    job: job_pb2.Job
+    faults: Sequence[FieldFault] = ()
+    """Every unknown field (and the nearest known one), every value of a wrong type and every duplicate key."""
+    unread: Sequence[str] = ()
+    """The fields that the job lacks because of them, as `CreateJobRequest.unread_fields` takes them."""
+
+    def whole(self) -> job_pb2.Job:
+        """The job; raises InvalidRequestError with every fault."""
+        if self.faults:
+            raise InvalidRequestError(self.faults)
+        return self.job
+
+
+def read_draft(text: str) -> Draft:
+    """Reads what can be read of a job file.
+
+    Raises InvalidRequestError for a text that is neither YAML nor JSON, with the line and column, or that holds no
+    field.
     """
-    faults = Faults()
-    document = read_text(text, faults)
-    job = job_pb2.Job()
-    fill_job(job, document, faults)
-    faults.raise_any()
-    return job
+    faults = Reading()
+    return _draft(read_text(text, faults), faults)
+
+
+def draft_from_dict(document: Mapping[str, Any]) -> Draft:
+    """Takes what can be taken of a document in proto3 JSON's mapping; field names in snake_case or lowerCamelCase."""
+    return _draft(document, Reading())
+
+
+def read_job(text: str) -> job_pb2.Job:
+    """Reads a job file; raises InvalidRequestError with every fault, each with its path."""
+    return read_draft(text).whole()
 
 
 def job_from_dict(document: Mapping[str, Any]) -> job_pb2.Job:
-    """Makes a Job of a document in proto3 JSON's mapping; field names in snake_case or lowerCamelCase.
-
-    Raises InvalidRequestError as `read_job` does.
-    """
-    faults = Faults()
-    job = job_pb2.Job()
-    fill_job(job, document, faults)
-    faults.raise_any()
-    return job
+    """As `read_job`, of a document as `draft_from_dict` takes it."""
+    return draft_from_dict(document).whole()
 
 
 def read_document(text: str) -> dict[str, Any]:
@@ -56,10 +74,9 @@ def read_document(text: str) -> dict[str, Any]:
 
     Raises InvalidRequestError as `read_job` does.
     """
-    faults = Faults()
+    faults = Reading()
     document = read_text(text, faults)
-    fill_job(job_pb2.Job(), document, faults)
-    faults.raise_any()
+    _draft(document, faults).whole()
     return dict(document)
 
 
@@ -75,3 +92,9 @@ def read_value(text: str, field: str) -> Plain:
     except InvalidRequestError as error:
         raise InvalidRequestError([FieldFault(field, fault.description) for fault in error.faults]) from error
     return value
+
+
+def _draft(document: Plain, faults: Reading) -> Draft:
+    job = job_pb2.Job()
+    fill_job(job, document, faults)
+    return Draft(job, faults.told(), faults.unread)

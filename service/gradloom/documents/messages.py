@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from gradloom.documents.text import Plain
-from gradloom.faults import WHOLE, Faults, child, shown
+from gradloom.faults import MAX_FAULTS, WHOLE, Faults, child, nearest, shown
 from gradloom.v1 import job_pb2, spec_pb2
 
 MAX_EXACT_INTEGER: Final = 1 << 53
@@ -41,15 +41,31 @@ _INTEGER_BITS: Final = {
 }
 
 
-def fill_job(job: job_pb2.Job, document: Plain, faults: Faults) -> None:
-    """Fills a Job from a document in proto3 JSON's mapping; notes every fault, and leaves out what it is about."""
+class Reading(Faults):
+    """Collects the faults of a document, and the paths of the fields that a message lacks because of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread: list[str] = []
+
+    def drop(self, field: str, description: str, meant: str = "") -> None:
+        """Notes a fault for which a field is left out: this one, or the one that was most likely meant."""
+        self.add(field, description)
+        self.unread.append(meant or field)
+
+
+def fill_job(job: job_pb2.Job, document: Plain, faults: Reading) -> None:
+    """Fills a Job from a document in proto3 JSON's mapping; notes every fault, and leaves out what it is about.
+
+    Raises InvalidRequestError for a document that holds no field at all.
+    """
     if not isinstance(document, Mapping):
         what = "is empty" if document is None else f"must be a mapping; got {shown(document)}"
         faults.add(WHOLE, f"{what}: a job file has a `spec`, and may have `display_name` and `labels`")
+        faults.raise_any()
     elif _is_bare_spec(document):
-        faults.add(
-            "spec", "is required: the document is a spec without its job; write `spec:` and indent the rest below it"
-        )
+        told = "is required: the document is a spec without its job; write `spec:` and indent the rest below it"
+        faults.add("spec", told)
         _fill(job.spec, document, "spec", faults)
     else:
         _fill(job, document, "", faults)
@@ -72,24 +88,26 @@ def _fields_by_key(message: Message) -> dict[str, Any]:
     return fields
 
 
-def _fill(message: Message, value: Plain, path: str, faults: Faults) -> None:
+def _fill(message: Message, value: Plain, path: str, faults: Reading) -> None:
     if isinstance(message, struct_pb2.Struct | struct_pb2.Value | timestamp_pb2.Timestamp | duration_pb2.Duration):
         _fill_well_known(message, value, path, faults)
         return
     if not isinstance(value, Mapping):
-        faults.add(path, f"must be a mapping; got {shown(value)}{_long_form(path, value)}")
+        faults.drop(path, f"must be a mapping; got {shown(value)}{_long_form(path, value)}")
         return
     fields = _fields_by_key(message)
     seen: set[str] = set()
     for key, entry in value.items():
         if not isinstance(key, str):
-            faults.add(path, f"has the key {shown(key)}: every key must be a string")
+            faults.drop(path, f"has the key {shown(key)}: every key must be a string")
             continue
         field = fields.get(key)
         if field is None:
             known = [known.name for known in message.DESCRIPTOR.fields]
-            hint = faults.did_you_mean(key, known)
-            faults.add(child(path, key), f"is not a field of {message.DESCRIPTOR.name}{hint}")
+            meant = nearest(key, known) if len(faults) < MAX_FAULTS else None
+            hint = f"; did you mean {shown(meant)}?" if meant else ""
+            told = f"is not a field of {message.DESCRIPTOR.name}{hint}"
+            faults.drop(child(path, key), told, child(path, meant) if meant else "")
             continue
         if field.name in seen:
             faults.add(child(path, key), f"is given twice, as {field.name} and {field.json_name}")
@@ -98,17 +116,17 @@ def _fill(message: Message, value: Plain, path: str, faults: Faults) -> None:
             _fill_field(message, field, entry, child(path, field.name), faults)
 
 
-def _fill_field(message: Message, field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> None:
+def _fill_field(message: Message, field: FieldDescriptor, value: Plain, path: str, faults: Reading) -> None:
     if field.message_type is not None and is_map(field):
         _fill_map(getattr(message, field.name), field.message_type, value, path, faults)
     elif is_repeated(field):
         if not isinstance(value, list | tuple):
-            faults.add(path, f"must be a list; got {shown(value)}{_long_form(path, value)}")
+            faults.drop(path, f"must be a list; got {shown(value)}{_long_form(path, value)}")
             return
         for position, entry in enumerate(value):
             entry_path = child(path, position)
             if entry is None:
-                faults.add(entry_path, "must not be null")
+                faults.drop(entry_path, "must not be null")
             elif field.message_type is not None:
                 _fill(getattr(message, field.name).add(), entry, entry_path, faults)
             elif (scalar := _scalar(field, entry, entry_path, faults)) is not None:
@@ -147,9 +165,9 @@ def is_repeated(field: FieldDescriptor) -> bool:
     return label == FieldDescriptor.LABEL_REPEATED
 
 
-def _fill_map(target: Any, entry_type: Descriptor, value: Plain, path: str, faults: Faults) -> None:
+def _fill_map(target: Any, entry_type: Descriptor, value: Plain, path: str, faults: Reading) -> None:
     if not isinstance(value, Mapping):
-        faults.add(path, f"must be a mapping; got {shown(value)}")
+        faults.drop(path, f"must be a mapping; got {shown(value)}")
         return
     field = entry_type.fields_by_name["value"]
     seen: set[str | int] = set()
@@ -162,28 +180,28 @@ def _fill_map(target: Any, entry_type: Descriptor, value: Plain, path: str, faul
             faults.add(entry_path, "is given twice")
         seen.add(key)
         if entry is None:
-            faults.add(entry_path, "must not be null")
+            faults.drop(entry_path, "must not be null")
         elif field.message_type is not None:
             _fill(target[key], entry, entry_path, faults)
         elif (scalar := _scalar(field, entry, entry_path, faults)) is not None:
             target[key] = scalar
 
 
-def _map_key(field: FieldDescriptor, key: Plain, path: str, faults: Faults) -> str | int | None:
+def _map_key(field: FieldDescriptor, key: Plain, path: str, faults: Reading) -> str | int | None:
     """The key of a map's entry, or None after noting a fault; a number may be written as a string, as in JSON."""
     if field.cpp_type != FieldDescriptor.CPPTYPE_STRING:
         number = int(key) if isinstance(key, str) and _DECIMAL.fullmatch(key) else key
         if isinstance(number, int) and not isinstance(number, bool) and -(1 << 31) <= number < 1 << 31:
             return number
-        faults.add(path, f"has the key {shown(key)}: every key must be an integer of 32 bits")
+        faults.drop(path, f"has the key {shown(key)}: every key must be an integer of 32 bits")
     elif isinstance(key, str) and _is_unicode(key):
         return key
     else:
-        faults.add(path, f"has the key {shown(key)}: every key must be a string")
+        faults.drop(path, f"has the key {shown(key)}: every key must be a string")
     return None
 
 
-def _scalar(field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> bool | int | float | str | None:
+def _scalar(field: FieldDescriptor, value: Plain, path: str, faults: Reading) -> bool | int | float | str | None:
     """The value for a scalar field, or None after noting a fault."""
     if field.enum_type is not None:
         return _enum(field.enum_type, value, path, faults)
@@ -191,12 +209,12 @@ def _scalar(field: FieldDescriptor, value: Plain, path: str, faults: Faults) -> 
         case FieldDescriptor.CPPTYPE_BOOL:
             if isinstance(value, bool):
                 return value
-            faults.add(path, f"must be true or false; got {shown(value)}")
+            faults.drop(path, f"must be true or false; got {shown(value)}")
         case FieldDescriptor.CPPTYPE_STRING:
             if isinstance(value, str) and _is_unicode(value):
                 return value
             hint = "; put it between quotes" if isinstance(value, bool | int | float) else ""
-            faults.add(path, f"must be a string; got {shown(value)}{hint}")
+            faults.drop(path, f"must be a string; got {shown(value)}{hint}")
         case FieldDescriptor.CPPTYPE_DOUBLE:
             return _number(value, path, faults)
         case integer:
@@ -209,57 +227,57 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _enum(enum: EnumDescriptor, value: Plain, path: str, faults: Faults) -> int | None:
+def _enum(enum: EnumDescriptor, value: Plain, path: str, faults: Reading) -> int | None:
     names = [name.name for name in enum.values if name.number != 0]
     if isinstance(value, str) and value in names:
         return enum.values_by_name[value].number
     if isinstance(value, int) and not isinstance(value, bool) and value != 0 and value in enum.values_by_number:
         return value
     hint = faults.did_you_mean(value, names) if isinstance(value, str) else ""
-    faults.add(path, f"must be one of {', '.join(names)}; got {shown(value)}{hint}")
+    faults.drop(path, f"must be one of {', '.join(names)}; got {shown(value)}{hint}")
     return None
 
 
-def _number(value: Plain, path: str, faults: Faults) -> float | None:
+def _number(value: Plain, path: str, faults: Reading) -> float | None:
     if isinstance(value, str):
         # proto3 JSON may write a number as a string.
         try:
             value = float(value)
         except ValueError:
-            faults.add(path, f"must be a number; got {shown(value)}")
+            faults.drop(path, f"must be a number; got {shown(value)}")
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        faults.add(path, f"must be a number; got {shown(value)}")
+        faults.drop(path, f"must be a number; got {shown(value)}")
         return None
     try:
         return float(value)
     except OverflowError:
-        faults.add(path, f"must be a number that a double can hold; got {shown(value)}")
+        faults.drop(path, f"must be a number that a double can hold; got {shown(value)}")
         return None
 
 
-def _integer(value: Plain, bits: int, path: str, faults: Faults) -> int | None:
+def _integer(value: Plain, bits: int, path: str, faults: Reading) -> int | None:
     number = value
     # proto3 JSON writes an int64 as a string.
     written = isinstance(number, str) and _DECIMAL.fullmatch(number)
     if written or (isinstance(number, float) and number.is_integer()):
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int):
-        faults.add(path, f"must be an integer; got {shown(value)}")
+        faults.drop(path, f"must be an integer; got {shown(value)}")
         return None
     if not -(1 << bits - 1) <= number < 1 << bits - 1:
-        faults.add(path, f"must lie between -2^{bits - 1} and 2^{bits - 1} - 1; got {shown(value)}")
+        faults.drop(path, f"must lie between -2^{bits - 1} and 2^{bits - 1} - 1; got {shown(value)}")
         return None
     return number
 
 
-def _fill_well_known(message: Message, value: Plain, path: str, faults: Faults) -> None:
+def _fill_well_known(message: Message, value: Plain, path: str, faults: Reading) -> None:
     if isinstance(message, struct_pb2.Struct):
         if isinstance(value, Mapping):
             for key, entry in value.items():
                 _fill_struct_entry(message, key, entry, path, faults)
         else:
-            faults.add(path, f"must be a mapping; got {shown(value)}")
+            faults.drop(path, f"must be a mapping; got {shown(value)}")
     elif isinstance(message, struct_pb2.Value):
         _fill_value(message, value, path, faults)
     elif isinstance(message, timestamp_pb2.Timestamp | duration_pb2.Duration):
@@ -269,35 +287,35 @@ def _fill_well_known(message: Message, value: Plain, path: str, faults: Faults) 
                 raise ValueError
             message.FromJsonString(value)
         except ValueError:
-            faults.add(path, f'must be a string such as "{example}"; got {shown(value)}')
+            faults.drop(path, f'must be a string such as "{example}"; got {shown(value)}')
 
 
-def _fill_struct_entry(struct: struct_pb2.Struct, key: Plain, value: Plain, path: str, faults: Faults) -> None:
+def _fill_struct_entry(struct: struct_pb2.Struct, key: Plain, value: Plain, path: str, faults: Reading) -> None:
     if isinstance(key, str) and _is_unicode(key):
         _fill_value(struct.fields[key], value, child(path, key), faults)
     else:
-        faults.add(path, f"has the key {shown(key)}: every key must be a string")
+        faults.drop(path, f"has the key {shown(key)}: every key must be a string")
 
 
-def _fill_value(message: struct_pb2.Value, value: Plain, path: str, faults: Faults, depth: int = 0) -> None:
+def _fill_value(message: struct_pb2.Value, value: Plain, path: str, faults: Reading, depth: int = 0) -> None:
     """Fills a value of a Struct; numbers become doubles, so an integer beyond 2^53 is refused rather than changed."""
     if depth > MAX_STRUCT_DEPTH:
-        faults.add(path, f"must be nested at most {MAX_STRUCT_DEPTH} levels deep")
+        faults.drop(path, f"must be nested at most {MAX_STRUCT_DEPTH} levels deep")
     elif value is None:
         message.null_value = struct_pb2.NULL_VALUE
     elif isinstance(value, bool):
         message.bool_value = value
     elif isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
-        faults.add(path, f"must lie between -2^53 and 2^53; got {shown(value)}")
+        faults.drop(path, f"must lie between -2^53 and 2^53; got {shown(value)}")
     elif isinstance(value, float) and not math.isfinite(value):
-        faults.add(path, f"must be a finite number; got {shown(value)}")
+        faults.drop(path, f"must be a finite number; got {shown(value)}")
     elif isinstance(value, int | float):
         message.number_value = value
     elif isinstance(value, str):
         if _is_unicode(value):
             message.string_value = value
         else:
-            faults.add(path, f"must be Unicode text; got {json.dumps(value)[:80]}")
+            faults.drop(path, f"must be Unicode text; got {json.dumps(value)[:80]}")
     elif isinstance(value, list | tuple):
         message.list_value.SetInParent()
         for position, entry in enumerate(value):
@@ -308,6 +326,6 @@ def _fill_value(message: struct_pb2.Value, value: Plain, path: str, faults: Faul
             if isinstance(key, str) and _is_unicode(key):
                 _fill_value(message.struct_value.fields[key], entry, child(path, key), faults, depth + 1)
             else:
-                faults.add(path, f"has the key {shown(key)}: every key must be a string")
+                faults.drop(path, f"has the key {shown(key)}: every key must be a string")
     else:
-        faults.add(path, f"must be a value that JSON can hold; got {shown(value)}")
+        faults.drop(path, f"must be a value that JSON can hold; got {shown(value)}")

@@ -58,13 +58,13 @@ def submit(
 
     Prints the job's name to stdout and what can be done with it to stderr.
     """
-    from gradloom.client.submission import job_from_file
+    from gradloom.client.submission import draft_from_file
 
-    job = job_from_file(file)
+    draft = draft_from_file(file)
     if priority is not None:
-        job.priority = priority
+        draft.job.priority = priority
     with connected(server, project) as client:
-        created = client.submit(job, user_code=user_code, job_id=job_id, validate_only=validate_only)
+        created = client.submit(draft, user_code=user_code, job_id=job_id, validate_only=validate_only)
         if validate_only:
             _show_validated(created, output)
         else:
@@ -82,11 +82,11 @@ def validate(server: str | None, output: str, project: str, file: BinaryIO, user
 
     Does all that `submit` does, with TensorFlow too, but creates nothing.
     """
-    from gradloom.client.submission import job_from_file
+    from gradloom.client.submission import draft_from_file
 
-    job = job_from_file(file)
+    draft = draft_from_file(file)
     with connected(server, project) as client:
-        _show_validated(client.submit(job, user_code=user_code, validate_only=True), output)
+        _show_validated(client.submit(draft, user_code=user_code, validate_only=True), output)
 
 
 @client_command

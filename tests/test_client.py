@@ -1,10 +1,13 @@
 """The SDK against a real gRPC server that plays what a test asks for."""
 
+import contextlib
 import hashlib
 import re
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +129,30 @@ def test_a_request_that_no_server_takes_is_refused_before_it_is_sent(client: Cli
     with pytest.raises(InvalidRequestError, match=r"request: must be at most 4,194,304 bytes; got \d+,\d+"):
         client.pause("digits", etag="x" * size)
     assert played.requests == []
+
+
+def test_a_server_that_takes_a_second_to_answer_a_connection_is_reached(serving: Serving, played: Played) -> None:
+    played.jobs[NAME] = job_pb2.Job(name=NAME)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def carry(source: socket.socket, target: socket.socket) -> None:
+            with source, contextlib.suppress(OSError):
+                while part := source.recv(1 << 16):
+                    target.sendall(part)
+
+        def pass_on() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    near, _ = listener.accept()
+                    time.sleep(1.0)
+                    host, port = serving.address.rsplit(":", 1)
+                    far = socket.create_connection((host, int(port)))
+                    for ends in ((near, far), (far, near)):
+                        threading.Thread(target=carry, args=ends, daemon=True).start()
+
+        threading.Thread(target=pass_on, daemon=True).start()
+        with Client(f"127.0.0.1:{listener.getsockname()[1]}") as client:
+            assert client.get("digits").name == NAME
 
 
 def test_a_call_that_ends_unavailable_is_made_again_with_its_request_id(client: Client, played: Played) -> None:

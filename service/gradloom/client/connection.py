@@ -23,8 +23,9 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 20_000),
     # gRPC's own waits grow to two minutes: a restarted server would stay unseen for as long.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # In spite of its name what gRPC gives a connection to come about: a far or busy server takes its time.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 
 

@@ -224,6 +224,8 @@ def test_a_mistyped_file_is_refused_without_a_server(tmp_path: Path) -> None:
         (["submit", "no-such-file.yaml"], 2, "no-such-file.yaml"),
         (["list", "--server", "nonsense"], 2, "HOST:PORT"),
         (["frobnicate"], 2, "No such command"),
+        (["--server", "127.0.0.1:1", "list"], 2, "--server goes behind the command"),
+        (["--frobnicate", "list"], 2, "No such option"),
         (["get"], 2, "Missing argument"),
         (["components", "--kind", "lawyer"], 2, "LAYER"),
     ],

@@ -118,6 +118,19 @@ def test_an_unknown_field_comes_with_the_nearest_known_one() -> None:
     )
 
 
+def test_a_field_that_stands_elsewhere_comes_with_its_place() -> None:
+    faults = faults_in("spec: {epochs: 3, optimizer: {type: SGD}, name: x, monitor: loss, nothing: 1}\nbuiltin: {}")
+    assert {field: text.partition("; ")[2] for field, text in faults.items()} == {
+        "spec.epochs": "did you mean spec.training.epochs?",
+        "spec.optimizer": "did you mean spec.variable_groups[0].optimizer?",
+        "spec.name": "",
+        "spec.monitor": "did you mean spec.variable_groups[0].reduce_on_plateau.monitor or "
+        "spec.training.early_stopping.monitor?",
+        "spec.nothing": "",
+        "builtin": "",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "field", "hint"),
     [

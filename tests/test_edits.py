@@ -113,11 +113,12 @@ def test_the_job_that_is_retried_stays_as_it_is() -> None:
 
 
 def test_every_path_that_leads_nowhere_is_told_at_once_with_the_nearest_name() -> None:
-    lost = ("spec.variable_groups[2].name", "spec.training.epochs.x", "labels.team.x", "spec.trainin.epochs")
+    lost = ("spec.variable_groups[2].name", "spec.training.epochs.x", "labels.team.x", "spec.trainin.epochs", "epochs")
     with pytest.raises(InvalidRequestError) as raised:
         edited(old_job(), [Edit(path, 1) for path in lost])
     faults = {fault.field: fault.description for fault in raised.value.faults}
     assert 'did you mean "training"?' in faults["spec.trainin"]
+    assert "did you mean spec.training.epochs?" in faults["epochs"]
     assert "has 2 entries" in faults["spec.variable_groups[2]"]
     assert "no mapping" in faults["spec.training.epochs.x"]
     assert "no mapping" in faults["labels.team.x"]

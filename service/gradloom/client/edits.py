@@ -123,7 +123,7 @@ def _fields(steps: list[str | int]) -> list[Any]:
         field = message.fields_by_name.get(str(step))
         if field is None:
             path = child(".".join(field.name for field in fields), step)
-            hint = did_you_mean(str(step), list(message.fields_by_name))
+            hint = did_you_mean(str(step), list(message.fields_by_name)) or documents.its_place(str(step))
             raise _refusal(path, f"is not a field of {message.name}{hint}")
         fields.append(field)
         if field.message_type is None or documents.is_repeated(field) or field.message_type.name == "Struct":

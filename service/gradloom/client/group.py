@@ -67,6 +67,17 @@ class Commands(click.Group):
             raise click.exceptions.Exit(ExitCode.OTHER_ERROR) from None
         return result
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parses; an option of commands that stands before the command is refused with where it goes."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            options = {option for command in self.commands.values() for each in command.params for option in each.opts}
+            if error.option_name not in options:
+                raise
+            told = f"{error.option_name} goes behind the command, as in gradloom list --server HOST:PORT"
+            raise click.UsageError(told, ctx) from None
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which a user meets them, not by the alphabet."""
         return sorted(self.commands, key="serve".__ne__)

@@ -7,7 +7,9 @@ with it, so that a mistyped key is refused before anything is sent.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gradloom.documents.messages import Reading, fill_job, is_map, is_repeated, job_to_dict
+from gradloom.documents.fields import is_map, is_repeated
+from gradloom.documents.messages import Reading, fill_job, job_to_dict
+from gradloom.documents.places import its_place
 from gradloom.documents.text import MAX_TEXT_BYTES, Plain, read_text
 from gradloom.errors import FieldFault, InvalidRequestError
 from gradloom.faults import Faults
@@ -19,6 +21,7 @@ __all__ = [
     "draft_from_dict",
     "is_map",
     "is_repeated",
+    "its_place",
     "job_from_dict",
     "job_to_dict",
     "read_document",

@@ -14,6 +14,8 @@ from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from gradloom.documents.fields import is_map, is_repeated
+from gradloom.documents.places import its_place
 from gradloom.documents.text import Plain
 from gradloom.faults import MAX_FAULTS, WHOLE, Faults, child, nearest, shown
 from gradloom.v1 import job_pb2, spec_pb2
@@ -105,7 +107,7 @@ def _fill(message: Message, value: Plain, path: str, faults: Reading) -> None:
         if field is None:
             known = [known.name for known in message.DESCRIPTOR.fields]
             meant = nearest(key, known) if len(faults) < MAX_FAULTS else None
-            hint = f"; did you mean {shown(meant)}?" if meant else ""
+            hint = f"; did you mean {shown(meant)}?" if meant else its_place(key)
             told = f"is not a field of {message.DESCRIPTOR.name}{hint}"
             faults.drop(child(path, key), told, child(path, meant) if meant else "")
             continue
@@ -149,20 +151,6 @@ def _long_form(path: str, value: Plain) -> str:
         return ""
     # Without a position it stands where the list should.
     return f"; write [{example}]" if name in _LISTS else f"; write {example}"
-
-
-def is_map(field: Any) -> bool:
-    """Whether the field is a map, which descriptors show as a list of entries."""
-    return bool(field.message_type is not None and field.message_type.GetOptions().map_entry)
-
-
-def is_repeated(field: FieldDescriptor) -> bool:
-    """Whether the field is a list or a map."""
-    # `is_repeated` is newer than the oldest protobuf that the client runs with; `label` warns in the newest.
-    if hasattr(field, "is_repeated"):
-        return bool(field.is_repeated)
-    label: int = field.label  # type: ignore[attr-defined]
-    return label == FieldDescriptor.LABEL_REPEATED
 
 
 def _fill_map(target: Any, entry_type: Descriptor, value: Plain, path: str, faults: Reading) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from google.protobuf import duration_pb2, struct_pb2
 from google.protobuf.message import Message
 
-from gradloom.documents.messages import MAX_STRUCT_DEPTH, is_map
+from gradloom.documents import is_map
+from gradloom.documents.messages import MAX_STRUCT_DEPTH
 from gradloom.faults import Faults, child, shown
 from gradloom.v1 import spec_pb2
 

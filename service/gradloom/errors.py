@@ -38,6 +38,11 @@ class InvalidRequestError(GradloomError):
         super().__init__(f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}:\n{lines}")
 
 
+def refusal(field: str, description: str) -> InvalidRequestError:
+    """The error of a request with one fault."""
+    return InvalidRequestError([FieldFault(field, description)])
+
+
 class NotFoundError(GradloomError):
     """No resource of that name; `resource` is the name."""
 

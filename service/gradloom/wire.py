@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import refusal
 
 DOMAIN: Final = "gradloom.dev"
 """Of the reasons in ErrorInfo."""
@@ -16,4 +16,4 @@ def refuse_too_large(size_bytes: int) -> None:
     """Raises InvalidRequestError for the size of a request that is over the limit."""
     if size_bytes > MOST_REQUEST_BYTES:
         told = f"must be at most {MOST_REQUEST_BYTES:,} bytes; got {size_bytes:,}"
-        raise InvalidRequestError([FieldFault("request", told)])
+        raise refusal("request", told)

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from google.protobuf import json_format, struct_pb2
 
-from gradloom.api.convert import refused
 from gradloom.catalogue import Catalogue, Entry, Parameter
+from gradloom.errors import refusal
 from gradloom.jobs.paging import effective_page_size, read_token, write_token
 from gradloom.v1 import service_pb2
 
@@ -18,7 +18,7 @@ def list_components(
 ) -> service_pb2.ListComponentsResponse:
     """A page of the entries by kind and type."""
     if request.kind not in Kind.values():
-        raise refused("kind", f"must be one of {', '.join(Kind.keys()[1:])}; got {request.kind}")
+        raise refusal("kind", f"must be one of {', '.join(Kind.keys()[1:])}; got {request.kind}")
     query = f"components/{request.kind}/{request.type}"
     size = effective_page_size(request.page_size)
     after = read_token(request.page_token, query, (int, str))

@@ -5,17 +5,12 @@ import re
 import uuid
 from typing import Any, Final
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import refusal
 from gradloom.faults import shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
 from gradloom.v1 import service_pb2
 
 _ARTIFACT_ID: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}")
-
-
-def refused(field: str, description: str) -> InvalidRequestError:
-    """One fault."""
-    return InvalidRequestError([FieldFault(field, description)])
 
 
 def project_of(parent: str) -> str:
@@ -25,18 +20,18 @@ def project_of(parent: str) -> str:
     match parent.split("/"):
         case ["projects", project] if ID_PATTERN.fullmatch(project):
             return project
-    raise refused("parent", f"must be projects/{{project}}, where the id {ID_RULE}; got {shown(parent)}")
+    raise refusal("parent", f"must be projects/{{project}}, where the id {ID_RULE}; got {shown(parent)}")
 
 
 def job_name(name: str, field: str = "name") -> JobName:
     """The job that a field names."""
     if not name:
-        raise refused(field, "required: projects/{project}/jobs/{job_id}")
+        raise refusal(field, "required: projects/{project}/jobs/{job_id}")
     try:
         return JobName.parse(name)
     except ValueError:
         rule = f"must be projects/{{project}}/jobs/{{job_id}}, where each id {ID_RULE}"
-        raise refused(field, f"{rule}; got {shown(name)}") from None
+        raise refusal(field, f"{rule}; got {shown(name)}") from None
 
 
 def artifact_name(name: str) -> tuple[JobName, str]:
@@ -47,14 +42,14 @@ def artifact_name(name: str) -> tuple[JobName, str]:
             return JobName.parse(head), artifact_id
         except ValueError:
             pass
-    raise refused("name", f"must be projects/{{project}}/jobs/{{job_id}}/artifacts/{{artifact_id}}; got {shown(name)}")
+    raise refusal("name", f"must be projects/{{project}}/jobs/{{job_id}}/artifacts/{{artifact_id}}; got {shown(name)}")
 
 
 def checkpoint_id_of(name: str, job: JobName) -> str:
     """The last part of `projects/{project}/jobs/{job_id}/checkpoints/{checkpoint_id}` of the job."""
     of_job, _, checkpoint_id = name.rpartition("/checkpoints/")
     if of_job != str(job) or not checkpoint_id:
-        raise refused("checkpoint", f"must be {job}/checkpoints/{{checkpoint_id}}; got {shown(name)}")
+        raise refusal("checkpoint", f"must be {job}/checkpoints/{{checkpoint_id}}; got {shown(name)}")
     return checkpoint_id
 
 
@@ -68,7 +63,7 @@ def request_id_of(request: Any) -> str | None:
     except ValueError:
         parsed = None
     if parsed is None or parsed.version != 4 or str(parsed) != text.lower():
-        raise refused("request_id", f"must be a UUID4 such as {uuid.uuid4()}; got {shown(text)}")
+        raise refusal("request_id", f"must be a UUID4 such as {uuid.uuid4()}; got {shown(text)}")
     return str(parsed)
 
 
@@ -89,5 +84,5 @@ def view_of(value: int, default: int) -> int:
     if value == service_pb2.JobView.VIEW_UNSPECIFIED:
         return default
     if value not in (service_pb2.JobView.BASIC, service_pb2.JobView.FULL):
-        raise refused("view", f"must be BASIC or FULL; got {value}")
+        raise refusal("view", f"must be BASIC or FULL; got {value}")
     return value

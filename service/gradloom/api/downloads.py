@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gradloom.api.convert import artifact_name, refused
+from gradloom.api.convert import artifact_name
 from gradloom.api.offload import Offload
-from gradloom.errors import CursorExpiredError, DataLossError
+from gradloom.errors import CursorExpiredError, DataLossError, refusal
 from gradloom.jobs.records import StoredArtifact
 from gradloom.jobs.store import Store
 from gradloom.v1 import service_pb2
@@ -28,7 +28,7 @@ async def download_artifact(
     name, artifact_id = artifact_name(request.name)
     offset = request.offset_bytes
     if offset < 0:
-        raise refused("offset_bytes", f"must be 0 or more; got {offset}")
+        raise refusal("offset_bytes", f"must be 0 or more; got {offset}")
     stored = await offload.read(store.get_artifact, name, artifact_id)
     size = stored.artifact.size_bytes
     if offset > size:

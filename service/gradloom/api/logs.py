@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Final
 
-from gradloom.api.convert import job_name, refused
+from gradloom.api.convert import job_name
 from gradloom.api.offload import Offload
-from gradloom.errors import CursorExpiredError, NotFoundError
+from gradloom.errors import CursorExpiredError, NotFoundError, refusal
 from gradloom.job import TERMINAL_STATES
 from gradloom.jobs import log_cursor
 from gradloom.jobs.events import Watcher
@@ -31,7 +31,7 @@ async def stream_logs(store: Store, offload: Offload, request: service_pb2.Strea
     """Yields the lines of one attempt, or of every attempt in order; with `follow` until attempt or job have ended."""
     name = job_name(request.name)
     if request.HasField("attempt") and request.attempt < 1:
-        raise refused("attempt", f"must be at least 1; got {request.attempt}")
+        raise refusal("attempt", f"must be at least 1; got {request.attempt}")
     uid = (await offload.read(store.snapshot, name)).uid
     with store.hub.watch(uid) as watcher:
         follower = _Follower(store, offload, request, uid, watcher)
@@ -57,7 +57,7 @@ class _Follower:
             self._number, self._offset = log_cursor.read(request.cursor, uid)
             self._resumed = True
             if self._only not in (None, self._number):
-                raise refused("cursor", f"is of attempt {self._number}, but attempt says {self._only}")
+                raise refusal("cursor", f"is of attempt {self._number}, but attempt says {self._only}")
 
     async def messages(self) -> Messages:
         """Goes through the attempts from the first wanted one."""

@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Final
 
-from gradloom.api.convert import job_name, refused
+from gradloom.api.convert import job_name
 from gradloom.api.looks import Looks
 from gradloom.api.offload import Offload
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault, InvalidRequestError, refusal
 from gradloom.faults import did_you_mean, shown
 from gradloom.jobs import cursors
 from gradloom.jobs.store import Store
@@ -31,7 +31,7 @@ async def stream_metrics(
     """
     name = job_name(request.name)
     if len(request.scalars) > MOST_NAMES:
-        raise refused("scalars", f"must be at most {MOST_NAMES}; got {len(request.scalars)}")
+        raise refusal("scalars", f"must be at most {MOST_NAMES}; got {len(request.scalars)}")
     uid = (await offload.read(store.snapshot, name)).uid
     number = _after(request.cursor, uid) if request.cursor else 0
     wanted = _Names(store, uid, request.scalars)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from gradloom.api.convert import job_name, refused
+from gradloom.api.convert import job_name
 from gradloom.api.looks import Looks
 from gradloom.api.offload import Offload
-from gradloom.errors import CursorExpiredError, ServerUnavailableError
+from gradloom.errors import CursorExpiredError, ServerUnavailableError, refusal
 from gradloom.job import TERMINAL_STATES
 from gradloom.jobs import cursors
 from gradloom.jobs.records import JobSnapshot
@@ -56,7 +56,7 @@ async def watch_job(
     cursors stay good.
     """
     if request.from_start and request.cursor:
-        raise refused("from_start", "must not come with a cursor, which says from where; got both")
+        raise refusal("from_start", "must not come with a cursor, which says from where; got both")
     snapshot = await offload.read(store.snapshot, job_name(request.name))
     uid = snapshot.uid
     with looks.watch(uid) as watcher:

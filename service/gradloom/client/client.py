@@ -23,7 +23,14 @@ from gradloom.client.submission import (
     with_user_code,
 )
 from gradloom.documents import Draft
-from gradloom.errors import FieldFault, GradloomError, InvalidRequestError, NotFoundError, ServerUnavailableError
+from gradloom.errors import (
+    FieldFault,
+    GradloomError,
+    InvalidRequestError,
+    NotFoundError,
+    ServerUnavailableError,
+    refusal,
+)
 from gradloom.faults import MAX_FAULTS
 from gradloom.job import TERMINAL_STATES
 from gradloom.v1 import job_pb2, service_pb2
@@ -229,7 +236,7 @@ class Client:
             if value is not None:
                 changed.labels[key] = value
         if not paths:
-            raise InvalidRequestError([FieldFault("job", "nothing to change: give display_name, labels or priority")])
+            raise refusal("job", "nothing to change: give display_name, labels or priority")
         request = service_pb2.UpdateJobRequest(job=changed, update_mask=FieldMask(paths=paths))
         return self._change(self._stub.UpdateJob, request, request_id)
 
@@ -493,5 +500,5 @@ def enum_number(enum: Any, name: str, field: str) -> int:
     """The number of an enum value by its name, in any case; raises InvalidRequestError listing the names."""
     names = [known for known, number in enum.items() if number]
     if name.upper() not in names:
-        raise InvalidRequestError([FieldFault(field, f"must be one of {', '.join(names)}; got {name!r}")])
+        raise refusal(field, f"must be one of {', '.join(names)}; got {name!r}")
     return int(enum.Value(name.upper()))

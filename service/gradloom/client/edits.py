@@ -15,7 +15,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gradloom import documents
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import refusal
 from gradloom.faults import Faults, child, collected, did_you_mean
 from gradloom.field_masks import EDITABLE
 from gradloom.v1 import job_pb2
@@ -49,7 +49,7 @@ def parse_edits(written: Iterable[str]) -> list[Edit]:
 def _parsed(written: str) -> Edit:
     path, equals, value = written.partition("=")
     if not equals or not path:
-        raise _refusal("set", f"must be PATH=VALUE, such as spec.training.epochs=5; got {json.dumps(written)}")
+        raise refusal("set", f"must be PATH=VALUE, such as spec.training.epochs=5; got {json.dumps(written)}")
     if _is_text(_steps(path)):
         return Edit(path, None if value in ("", "null") else value)
     return Edit(path, documents.read_value(value, path))
@@ -107,7 +107,7 @@ def _steps(path: str) -> list[str | int]:
         step = _STEP.match(path, end)
         # A name at the very beginning has no dot before it, and one anywhere else has.
         if step is None or (not steps and step[0] != step["name"]):
-            raise _refusal(
+            raise refusal(
                 path, f"is no path such as spec.training.epochs or spec.variable_groups[0]: see {path[end:]!r}"
             )
         end = step.end()
@@ -124,7 +124,7 @@ def _fields(steps: list[str | int]) -> list[Any]:
         if field is None:
             path = child(".".join(field.name for field in fields), step)
             hint = did_you_mean(str(step), list(message.fields_by_name)) or documents.its_place(str(step))
-            raise _refusal(path, f"is not a field of {message.name}{hint}")
+            raise refusal(path, f"is not a field of {message.name}{hint}")
         fields.append(field)
         if field.message_type is None or documents.is_repeated(field) or field.message_type.name == "Struct":
             break
@@ -151,11 +151,11 @@ def _put(document: Any, steps: list[str | int], value: Any) -> None:
         path = child(path, step)
         if isinstance(within, list):
             if not isinstance(step, int) or step >= len(within):
-                raise _refusal(path, f"is not there: the list has {len(within)} entries, counted from 0")
+                raise refusal(path, f"is not there: the list has {len(within)} entries, counted from 0")
         elif isinstance(within, dict):
             step = str(step)
         else:
-            raise _refusal(path, "is not there: what is before it is no mapping and no list")
+            raise refusal(path, "is not there: what is before it is no mapping and no list")
         if following is None and value is None and isinstance(within, dict):
             within.pop(step, None)
         elif following is None:
@@ -164,7 +164,3 @@ def _put(document: Any, steps: list[str | int], value: Any) -> None:
             within = within.setdefault(step, {})
         else:
             within = within[step]
-
-
-def _refusal(field: str, description: str) -> InvalidRequestError:
-    return InvalidRequestError([FieldFault(field, description)])

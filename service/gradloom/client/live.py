@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import refusal
 from gradloom.object_config import whole_config
 
 HOW_TO_REGISTER: Final = '@keras.saving.register_keras_serializable(package="...")'
@@ -30,27 +30,25 @@ def spec_from_live(model: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
 def _model(model: Any) -> dict[str, Any]:
     keras: Any = sys.modules.get("keras")
     if keras is None or not isinstance(model, keras.Model):
-        raise _refusal("model", f"must be a Keras 3 model or a mapping; got a {type(model).__name__}")
+        raise refusal("model", f"must be a Keras 3 model or a mapping; got a {type(model).__name__}")
     if not type(model).__module__.startswith("keras."):
         return {"name": model.name, "builder": _component(model, "model")}
     inputs = getattr(model, "inputs", None)
     if not inputs:
-        raise _refusal("model", "has no input shape yet: begin it with keras.Input(shape)")
+        raise refusal("model", "has no input shape yet: begin it with keras.Input(shape)")
     if len(inputs) > 1:
-        raise _refusal("model", f"must have one input, as a data source has one array of features; has {len(inputs)}")
+        raise refusal("model", f"must have one input, as a data source has one array of features; has {len(inputs)}")
     if any(tensor.shape[0] is not None for tensor in inputs):
-        raise _refusal("model", f"has batches of {inputs[0].shape[0]} only: begin it with keras.Input(shape)")
+        raise refusal("model", f"has batches of {inputs[0].shape[0]} only: begin it with keras.Input(shape)")
     try:
         config = json.loads(model.to_json())
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise _refusal("model", f"has a layer without a full get_config: {_first_line(error)}") from error
+        raise refusal("model", f"has a layer without a full get_config: {_first_line(error)}") from error
     # How to train it is the spec's to say.
     config.pop("compile_config", None)
     unregistered = sorted(set(_unregistered(config)))
     if unregistered:
-        raise _refusal(
-            "model", f"has classes that are not registered, {', '.join(unregistered)}: use {HOW_TO_REGISTER}"
-        )
+        raise refusal("model", f"has classes that are not registered, {', '.join(unregistered)}: use {HOW_TO_REGISTER}")
     return {"name": model.name, "keras_config": json.dumps(config)}
 
 
@@ -89,11 +87,11 @@ def _component(value: Any, field: str) -> dict[str, Any]:
     if callable(value) and not callable(getattr(value, "get_config", None)):
         return {"type": _type_of(value, field)}
     if isinstance(value, type) or not callable(getattr(value, "get_config", None)):
-        raise _refusal(field, f"must be a Keras object or plain values; got {_described(value)}")
+        raise refusal(field, f"must be a Keras object or plain values; got {_described(value)}")
     try:
         config = whole_config(value)
     except NotImplementedError as error:
-        raise _refusal(field, f"has no full get_config: {_first_line(error)}") from error
+        raise refusal(field, f"has no full get_config: {_first_line(error)}") from error
     return {"type": _type_of(type(value), field), "config": _plain(config, f"{field}.config")}
 
 
@@ -103,7 +101,7 @@ def _type_of(member: Any, field: str) -> str:
     if ">" in name:
         return name
     if not str(member.__module__).startswith("keras."):
-        raise _refusal(field, f"is not registered, {member.__name__}: use {HOW_TO_REGISTER}")
+        raise refusal(field, f"is not registered, {member.__name__}: use {HOW_TO_REGISTER}")
     return str(member.__name__)
 
 
@@ -113,7 +111,3 @@ def _described(value: Any) -> str:
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _refusal(field: str, description: str) -> InvalidRequestError:
-    return InvalidRequestError([FieldFault(field, description)])

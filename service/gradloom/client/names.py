@@ -4,7 +4,7 @@ import os
 import re
 from typing import Any, Final
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import refusal
 
 DEFAULT_PROJECT: Final = "default"
 DEFAULT_SERVER: Final = "127.0.0.1:50051"
@@ -24,9 +24,7 @@ def full_job_name(reference: str, project: str = DEFAULT_PROJECT) -> str:
             return f"projects/{project}/jobs/{job_id}"
         case ["projects", named_project, "jobs", job_id] if named_project and job_id:
             return reference
-    raise InvalidRequestError(
-        [FieldFault("job", f"must be a job's id or projects/{{project}}/jobs/{{job_id}}; got {reference!r}")]
-    )
+    raise refusal("job", f"must be a job's id or projects/{{project}}/jobs/{{job_id}}; got {reference!r}")
 
 
 def shortest_reference(name: str) -> str:
@@ -49,7 +47,7 @@ def server_address(given: str | None) -> str:
     matched = _HOST_AND_PORT.fullmatch(address)
     if address.startswith("unix:") or (matched and 0 < int(matched[2]) < 65536):
         return address
-    raise InvalidRequestError([FieldFault("server", f"must be HOST:PORT, [IPV6]:PORT or unix:PATH; got {address!r}")])
+    raise refusal("server", f"must be HOST:PORT, [IPV6]:PORT or unix:PATH; got {address!r}")
 
 
 def is_local(address: str) -> bool:

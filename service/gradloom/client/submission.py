@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Final
 
 from gradloom import documents
 from gradloom.documents import Draft
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import refusal
 from gradloom.job import DETAILS
 from gradloom.v1 import job_pb2
 
@@ -35,12 +35,12 @@ def draft_from_parts(job: Any, model: Any, fields: Mapping[str, Any]) -> Draft:
     """A job given as a whole, or by its model, live or not, and the other fields; see `Client.submit`."""
     if model is None:
         if job is None:
-            raise InvalidRequestError([FieldFault("job", "is required, or its parts: model, data, loss, ...")])
+            raise refusal("job", "is required, or its parts: model, data, loss, ...")
         if fields:
             raise TypeError(f"{', '.join(sorted(fields))} can only be given with model")
         return draft_from_any(job)
     if job is not None:
-        raise InvalidRequestError([FieldFault("job", "must be left out where model is given")])
+        raise refusal("job", "must be left out where model is given")
     from gradloom.client.live import spec_from_live
 
     own = {name: fields[name] for name in DETAILS if fields.get(name) is not None}
@@ -54,7 +54,7 @@ def with_user_code(draft: Draft, user_code: str | os.PathLike[str]) -> Draft:
     Raises InvalidRequestError when the job brings some already, OSError for a file that cannot be read.
     """
     if draft.job.spec.HasField("user_code"):
-        raise InvalidRequestError([FieldFault(SOURCE_FIELD, "must be given once: the job has user_code already")])
+        raise refusal(SOURCE_FIELD, "must be given once: the job has user_code already")
     filled = job_pb2.Job()
     filled.CopyFrom(draft.job)
     filled.spec.user_code.source = source_of_any(user_code)
@@ -99,15 +99,15 @@ def _text_of_any(given: str | os.PathLike[str], field: str, suffixes: tuple[str,
             return _text(file, field)
     if "\n" not in given and given.endswith(suffixes):
         told = f"is a text, not a file; for a file pass pathlib.Path({given!r})"
-        raise InvalidRequestError([FieldFault(field, told)])
+        raise refusal(field, told)
     return given
 
 
 def _text(file: BinaryIO, field: str) -> str:
     content = file.read(documents.MAX_TEXT_BYTES + 1)
     if len(content) > documents.MAX_TEXT_BYTES:
-        raise InvalidRequestError([FieldFault(field, f"must be at most {documents.MAX_TEXT_BYTES} bytes long")])
+        raise refusal(field, f"must be at most {documents.MAX_TEXT_BYTES} bytes long")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidRequestError([FieldFault(field, f"must be UTF-8; {error}")]) from error
+        raise refusal(field, f"must be UTF-8; {error}") from error

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import InvalidRequestError, refusal
 from gradloom.faults import WHOLE, Faults, child, shown
 
 MAX_TEXT_BYTES: Final = 1 << 20
@@ -51,7 +51,7 @@ def read_text(text: str, faults: Faults) -> Plain:
 
 
 def _refusal(description: str) -> InvalidRequestError:
-    return InvalidRequestError([FieldFault(WHOLE, description)])
+    return refusal(WHOLE, description)
 
 
 class _DuplicateKeyError(ValueError):

@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from gradloom.attempt.v1 import attempt_pb2
-from gradloom.errors import FieldFault, InvalidRequestError, WrongStateError
+from gradloom.errors import InvalidRequestError, WrongStateError, refusal
 from gradloom.faults import shown
 from gradloom.job import DEFAULT_KEPT_CHECKPOINTS, JobName, state_name
 from gradloom.jobs.database import Database
@@ -110,15 +110,15 @@ def _source(connection: sa.Connection, reference: str, project: str) -> sa.Row[A
         name = JobName.parse_reference(reference, project)
     except ValueError:
         told = f"must be the id of a job, or projects/{{project}}/jobs/{{job_id}}; got {shown(reference)}"
-        raise InvalidRequestError([FieldFault(INITIAL_WEIGHTS_FIELD, told)]) from None
+        raise refusal(INITIAL_WEIGHTS_FIELD, told) from None
     job = connection.execute(sa.select(jobs.c.uid, jobs.c.state).where(named(name))).one_or_none()
     if job is None:
         told = f"must be a job that exists; got {shown(reference)}"
-        raise InvalidRequestError([FieldFault(INITIAL_WEIGHTS_FIELD, told)])
+        raise refusal(INITIAL_WEIGHTS_FIELD, told)
     newest = connection.execute(CHECKPOINTS.where(checkpoints.c.job_uid == job.uid).limit(1)).one_or_none()
     if newest is None:
         told = f"must have a checkpoint; {name} is {state_name(job.state)} and has none"
-        raise InvalidRequestError([FieldFault(INITIAL_WEIGHTS_FIELD, told)])
+        raise refusal(INITIAL_WEIGHTS_FIELD, told)
     return newest
 
 

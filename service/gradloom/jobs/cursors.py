@@ -2,7 +2,7 @@
 
 import re
 
-from gradloom.errors import CursorExpiredError, FieldFault, InvalidRequestError
+from gradloom.errors import CursorExpiredError, refusal
 from gradloom.faults import shown
 
 
@@ -19,7 +19,7 @@ def read(cursor: str, uid: str, place: str) -> tuple[int, ...]:
     match = re.fullmatch(rf"([0-9a-f]{{1,64}})\.{place}", cursor, re.ASCII)
     if not match:
         rule = f"must be the cursor of a message of this stream; got {shown(cursor)}"
-        raise InvalidRequestError([FieldFault("cursor", rule)])
+        raise refusal("cursor", rule)
     if match[1] != uid.replace("-", ""):
         raise CursorExpiredError(f"the cursor is another job's, perhaps of one that had this name; got {shown(cursor)}")
     return tuple(map(int, match.groups()[1:]))

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import InvalidRequestError, refusal
 from gradloom.faults import shown
 
 MOST_CHARACTERS: Final = 2000
@@ -210,4 +210,4 @@ class _Parser:
 
 
 def _refused(description: str) -> InvalidRequestError:
-    return InvalidRequestError([FieldFault("filter", description)])
+    return refusal("filter", description)

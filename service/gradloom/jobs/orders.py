@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import InvalidRequestError, refusal
 from gradloom.faults import did_you_mean, shown
 from gradloom.jobs.paging import Key
 from gradloom.jobs.schema import jobs
@@ -110,7 +110,7 @@ def _label(index: int) -> str:
 
 
 def _refused(description: str) -> InvalidRequestError:
-    return InvalidRequestError([FieldFault("order_by", description)])
+    return refusal("order_by", description)
 
 
 _COLUMNS: Final[Mapping[str, tuple[sa.ColumnElement[Any], type[int] | type[str]]]] = {

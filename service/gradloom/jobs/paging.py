@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Final
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import refusal
 
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 1000
@@ -23,9 +23,7 @@ Key = tuple[int | str, ...]
 def effective_page_size(requested: int) -> int:
     """How many rows a page has; InvalidRequestError on `page_size` when negative."""
     if requested < 0:
-        raise InvalidRequestError(
-            [FieldFault("page_size", f"must be 0 (for {DEFAULT_PAGE_SIZE}) or more; got {requested}")]
-        )
+        raise refusal("page_size", f"must be 0 (for {DEFAULT_PAGE_SIZE}) or more; got {requested}")
     return min(requested or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
@@ -43,13 +41,8 @@ def read_token(token: str, query: str, key_types: tuple[type[int] | type[str], .
         return None
     key = _decoded(token, query)
     if key is None or [type(part) for part in key] != list(key_types) or not all(map(_storable, key)):
-        raise InvalidRequestError(
-            [
-                FieldFault(
-                    "page_token",
-                    "must be the next_page_token of the same list, asked with the same fields; start without it",
-                )
-            ]
+        raise refusal(
+            "page_token", "must be the next_page_token of the same list, asked with the same fields; start without it"
         )
     return key
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gradloom.errors import EtagMismatchError, FieldFault, InvalidRequestError
+from gradloom.errors import EtagMismatchError, refusal
 from gradloom.jobs.database import Database
 from gradloom.jobs.schema import requests, specs
 from gradloom.v1 import job_pb2
@@ -60,7 +60,7 @@ def first_result(connection: sa.Connection, request_id: str, method: str, digest
         return None
     if (row.method, row.digest) != (method, digest):
         told = f"must be new for a new request; {request_id!r} came with another {row.method}"
-        raise InvalidRequestError([FieldFault("request_id", told)])
+        raise refusal("request_id", told)
     return _returned(connection, row)
 
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from gradloom.errors import FieldFault, InvalidRequestError, NotFoundError
+from gradloom.errors import InvalidRequestError, NotFoundError, refusal
 from gradloom.faults import did_you_mean, shown
 from gradloom.job import JobName
 from gradloom.jobs.checkpoints import best_as_of, checkpoint_is, checkpoint_rows
@@ -95,4 +95,4 @@ def _not_on_record(connection: sa.Connection, uid: str, given: str) -> InvalidRe
         told = f"must be on record: one of {', '.join(known[:MOST_TOLD])}{more}"
     else:
         told = "must be left out: the job has no checkpoint on record"
-    return InvalidRequestError([FieldFault("checkpoint", f"{told}; got {shown(given)}{did_you_mean(given, known)}")])
+    return refusal("checkpoint", f"{told}; got {shown(given)}{did_you_mean(given, known)}")

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gradloom import components
 from gradloom.catalogue import Catalogue, Entry, Parameter
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import InvalidRequestError, refusal
 from gradloom.faults import child, did_you_mean, shown, with_article
 from gradloom.spec.components import is_model, kind_named_by, name_within
 from gradloom.spec.keras_config import rewritten_part
@@ -155,11 +155,6 @@ def _found(entry: Entry) -> Any:
 
 def _is_function(entry: Entry) -> bool:
     return entry.kind in _MAY_BE_FUNCTIONS and not inspect.isclass(_found(entry))
-
-
-def refusal(field: str, description: str) -> InvalidRequestError:
-    """One fault as an exception."""
-    return InvalidRequestError([FieldFault(field, description)])
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault, InvalidRequestError, refusal
 from gradloom.faults import child, shown
 from gradloom.trainer import tabular
 from gradloom.v1 import spec_pb2
@@ -142,9 +142,7 @@ def _load_npz(source: spec_pb2.NpzData, field: str, data_roots: Sequence[str]) -
     real = os.path.realpath(source.path)
     roots = [os.path.realpath(root) for root in data_roots]
     if not any(os.path.commonpath([real, root]) == root for root in roots):
-        raise InvalidRequestError(
-            [FieldFault(f"{field}.path", f'"{source.path}" does not lie within the server\'s data roots')]
-        )
+        raise refusal(f"{field}.path", f'"{source.path}" does not lie within the server\'s data roots')
     names = _array_names(source)
     if os.path.exists(real) and not os.path.isfile(real):
         # A pipe, say: opening it would wait for a writer for ever.
@@ -258,7 +256,7 @@ def _load_builtin(name: str, split: str, field: str, dataset_directories: Sequen
         return Arrays(*tabular.load_tabular(name, split))
     readers = {"fashion_mnist": _mnist_like, "mnist": _mnist_like, "cifar10": _cifar10}
     if name not in readers:
-        raise InvalidRequestError([FieldFault(f"{field}.name", f'"{name}" is no data set of this version')])
+        raise refusal(f"{field}.name", f'"{name}" is no data set of this version')
     looked = [*_places(name, dataset_directories)]
     for directory in looked:
         try:

@@ -8,7 +8,7 @@ from typing import Final
 
 import tensorflow as tf
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import refusal
 from gradloom.trainer.step import NotFiniteError, TrainingStep
 from gradloom.v1 import spec_pb2
 
@@ -31,7 +31,7 @@ def is_asked_for(jit_compile: int, reducing_layers: Sequence[str]) -> bool:
             f"normalization does and XLA cannot ({', '.join(reducing_layers)}); use one replica, or for batch "
             "normalization set synchronized_batch_normalization to false"
         )
-        raise InvalidRequestError([FieldFault("spec.training.jit_compile", told)])
+        raise refusal("spec.training.jit_compile", told)
     return True
 
 

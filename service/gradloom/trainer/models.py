@@ -10,11 +10,11 @@ from typing import Any, Final
 import keras
 from keras.src.utils import naming
 
-from gradloom.errors import InvalidRequestError
+from gradloom.errors import InvalidRequestError, refusal
 from gradloom.faults import Faults, child, did_you_mean, shown
 from gradloom.spec.defaults import with_defaults
 from gradloom.spec.numbers import struct_to_config
-from gradloom.trainer.construction import build_component, construct, refusal, refusing, resolve
+from gradloom.trainer.construction import build_component, construct, refusing, resolve
 from gradloom.trainer.precision import set_precision
 from gradloom.trainer.serialized_models import model_from_json
 from gradloom.trainer.targets import Target

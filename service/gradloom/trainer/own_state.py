@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import refusal
 
 
 class OwnMetrics:
@@ -33,7 +33,7 @@ class OwnMetrics:
         for metric in self.metrics:
             if metric.name in names:
                 told = f'a metric of its own is named "{metric.name}", which is taken by another scalar: rename one'
-                raise InvalidRequestError([FieldFault("spec.model", told)])
+                raise refusal("spec.model", told)
             names.add(metric.name)
             metric.update_state = partial(self._update, metric, metric.update_state)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gradloom.attempt.v1 import attempt_pb2
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault, refusal
 from gradloom.spec.retries import new_learning_rates
 from gradloom.trainer import checkpoints
 from gradloom.trainer.checkpoints import DamagedCheckpoint, ForeignCheckpoint, Saved
@@ -81,7 +81,7 @@ class Predecessor:
             training.restore(left.saved.arrays, left.place, left.scalars, rates)
         except ForeignCheckpoint as error:
             told = f"must fit the spec; {self.checkpoint.name} {error}"
-            raise InvalidRequestError([FieldFault(FIELD, told)]) from error
+            raise refusal(FIELD, told) from error
 
     def left(self, spec: spec_pb2.JobSpec) -> Left:
         """Where it goes on. Raises DataUnavailable when the file is missing or damaged."""

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.catalogue import Catalogue
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault, InvalidRequestError, refusal
 from gradloom.spec import assign_groups
 from gradloom.spec.user_code import REGISTERED
 from gradloom.trainer import (
@@ -219,7 +219,7 @@ def _check_total_steps(epochs: int, steps_per_epoch: int) -> None:
     if total > MAX_STEPS:
         rule = "must make at most 2^31 - 1 steps in all"
         told = f"{rule}; {epochs} epochs of {steps_per_epoch} steps are {total}"
-        raise InvalidRequestError([FieldFault("spec.training.epochs", told)])
+        raise refusal("spec.training.epochs", told)
 
 
 def _load(source: spec_pb2.DataSource, path: str, given: Given) -> Arrays:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault, InvalidRequestError, refusal
 from gradloom.faults import child, shown
 
 
@@ -43,7 +43,7 @@ def arranged(targets: Sequence[Target], outputs: Sequence[str]) -> tuple[Target,
     listed = ", ".join(map(shown, outputs))
     if not targets[0].name:
         rule = "is required, with a loss for each, in place of loss"
-        raise InvalidRequestError([FieldFault("spec.outputs", f"{rule}: the model's outputs are {listed}")])
+        raise refusal("spec.outputs", f"{rule}: the model's outputs are {listed}")
     # `name` and `name:0` are the same output.
     by_output = {target.name.removesuffix(":0"): target for target in targets}
     faults = [

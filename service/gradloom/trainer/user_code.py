@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 
 from gradloom.catalogue import Catalogue, Entry
-from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.errors import FieldFault, InvalidRequestError, refusal
 from gradloom.spec.user_code import REGISTERED, SOURCE_FIELD
 from gradloom.trainer import installed
 from gradloom.trainer.library_messages import on_one_line
@@ -86,17 +86,13 @@ def run(source: str) -> tuple[Entry, ...]:
     try:
         entries = entries_registered_by(execute)
     except RegistrationError as error:
-        raise InvalidRequestError([FieldFault(SOURCE_FIELD, str(error))]) from None
+        raise refusal(SOURCE_FIELD, str(error)) from None
     except (Exception, SystemExit) as error:
         raise InvalidRequestError([fault(SOURCE_FIELD, error, on_one_line(error))]) from error
     if not entries:
-        raise InvalidRequestError(
-            [
-                FieldFault(
-                    SOURCE_FIELD,
-                    "must register a component at least, with keras.saving.register_keras_serializable(package=...)",
-                )
-            ]
+        raise refusal(
+            SOURCE_FIELD,
+            "must register a component at least, with keras.saving.register_keras_serializable(package=...)",
         )
     return entries
 

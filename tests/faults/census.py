@@ -105,14 +105,13 @@ def read_only(data_directory: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def devices_held_twice(data_directory: Path) -> list[str]:
-    """Devices that more than one live attempt holds."""
+def devices_held(data_directory: Path) -> list[str]:
+    """Devices of live attempts; one that more than one of them holds is there as often."""
     with read_only(data_directory) as connection:
         rows = connection.execute(
             "SELECT devices FROM attempts WHERE state <> ? AND NOT devices_released", (ENDED,)
         ).fetchall()
-    held = [device for (devices,) in rows for device in json.loads(devices)]
-    return sorted({device for device in held if held.count(device) > 1})
+    return sorted(device for (devices,) in rows for device in json.loads(devices))
 
 
 def damage(data_directory: Path) -> list[str]:

@@ -4,52 +4,40 @@ Moments are those of the machine it runs on, so that the same seed does the same
 the same pauses, but not at the same instruction.
 """
 
+import os
 import random
+import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from gradloom.job import state_name
 from gradloom.v1 import job_pb2, service_pb2
-from tests.e2e.server import Server, digits_job, wait_until
+from tests.e2e.server import Server, wait_until
 from tests.faults import census
 from tests.faults.clerk import Clerk
+from tests.faults.disk import mount_disk, unmount
 from tests.faults.harms import HARMS, send_signal
+from tests.faults.kinds import HANG_VARIABLE, KINDS
+from tests.faults.readers import IdleReaders
 from tests.faults.witness import CALL_SECONDS, Promise, Witness
 
 Job = job_pb2.Job
-CPU_SLOTS = 2
+FLAGS = ("--cpu-slots", "2", "--report-timeout", "30s", "--user-code")
+DISK_BYTES = 1 << 30
 SETTLE_SECONDS = 300.0
+CLOCK = Path(__file__).parent / "clock"
+"""On the path of every process below: its wall clock is a file's."""
 _LONGEST_PAUSE_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
+_NO_STEP = 1 << 31
 
 
 class ChaosError(AssertionError):
     """Something was seen that must not be; names the seed with which it can be tried again."""
-
-
-def dropout_job() -> dict[str, Any]:
-    """Some seconds of training whose result depends on random numbers drawn meanwhile."""
-    job = digits_job(epochs=6, retry={"max_attempts": 20}, scheduling={"preemptible": True})
-    job["spec"]["model"]["layers"].insert(4, {"type": "Dropout", "config": {"rate": 0.2}})
-    job["spec"]["training"] |= {"steps_per_epoch": 400, "checkpoint": {"every_seconds": 0.5}}
-    return job
-
-
-def replicated_job() -> dict[str, Any]:
-    """The same on two logical devices."""
-    job = dropout_job()
-    job["spec"]["resources"] = {"cpu_replicas": 2}
-    job["spec"]["training"] |= {"steps_per_epoch": 200}
-    return job
-
-
-KINDS: dict[str, Callable[[], dict[str, Any]]] = {"dropout": dropout_job, "replicated": replicated_job}
-"""Of each kind, every job that trains to its end has the same results."""
 
 
 @dataclass
@@ -60,6 +48,8 @@ class Chaos:
     seed: int
     kinds: Sequence[str] = tuple(KINDS)
     jobs_at_once: int = 3
+    may_mount: bool = False
+    """This process has a mount namespace of its own: the data directory gets a disk of its own, which may be filled."""
     say: Callable[[str], None] = lambda text: None
     journal: list[str] = field(default_factory=list)
     references: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -68,10 +58,21 @@ class Chaos:
     def __post_init__(self) -> None:
         self.temporary = self.directory / "tmp"
         self.temporary.mkdir(parents=True)
+        self.clock = self.directory / "clock"
+        self.clock.write_text("0")
+        self.hang = self.directory / "hang"
         address = f"127.0.0.1:{_free_port()}"
-        flags = ("--listen", address, "--cpu-slots", str(CPU_SLOTS))
-        self.server = Server(self.directory, *flags, environment={"TMPDIR": str(self.temporary)})
+        environment = {
+            "TMPDIR": str(self.temporary),
+            "PYTHONPATH": os.pathsep.join((str(CLOCK), os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep),
+            "GRADLOOM_TEST_CLOCK": str(self.clock),
+            HANG_VARIABLE: str(self.hang),
+        }
+        self.server = Server(self.directory, "--listen", address, *FLAGS, environment=environment)
+        if self.may_mount:
+            mount_disk(self.server.data_directory, DISK_BYTES)
         self.witness = Witness(address)
+        self.readers = IdleReaders(address)
         self.clerk = Clerk(self.witness, random.Random(f"{self.seed} clerk"))
         self._begun = time.monotonic()
 
@@ -86,9 +87,15 @@ class Chaos:
             self._settle()
             self._stop()
         except AssertionError as error:
+            self._end_everything()
+            if self.may_mount:
+                # The disk goes with this process.
+                shutil.copytree(self.server.data_directory, self.directory / "what-was-on-the-disk")
             raise ChaosError(self._report(error)) from error
         finally:
             self._end_everything()
+            if self.may_mount:
+                unmount(self.server.data_directory)
 
     def note(self, text: str) -> None:
         """Adds to the journal."""
@@ -114,7 +121,7 @@ class Chaos:
             # Each step draws from its own source: what one step draws more or less changes nothing of the next.
             draw = random.Random(f"{self.seed} {step}")
             self._keep_busy(draw)
-            names = list(HARMS)
+            names = [name for name, harm in HARMS.items() if self.may_mount or not harm.needs_disk]
             (name,) = draw.choices(names, [HARMS[name].weight for name in names])
             self.note(f"{step}: {name}")
             HARMS[name].do(self, draw)
@@ -125,11 +132,15 @@ class Chaos:
         while sum(not promise.ended for promise in self.trained()) < self.jobs_at_once:
             self._submit(draw.choice(list(self.kinds)))
 
+    def new_job_id(self, kind: str) -> str:
+        """Of the next job of a kind."""
+        self.submitted += 1
+        return f"{kind}-{self.submitted}"
+
     def _submit(self, kind: str) -> Promise:
         """Submits a job and does not let go before it is acknowledged."""
-        self.submitted += 1
         with self.server.client() as client:
-            job = client.submit(KINDS[kind](), job_id=f"{kind}-{self.submitted}")
+            job = client.submit(KINDS[kind](), job_id=self.new_job_id(kind))
         self.note(f"submitted {job.name} ({job.uid})")
         return self.witness.acknowledged(job, kind)
 
@@ -138,7 +149,8 @@ class Chaos:
         self.witness.look()
         data = self.server.data_directory
         faults = [f"two attempts of {uid} live" for uid in census.jobs_with_two_live_attempts(self.directory, data)]
-        faults += [f"{device} is held twice" for device in census.devices_held_twice(data)]
+        held = census.devices_held(data)
+        faults += [f"{device} is held twice" for device in set(held) if held.count(device) > 1]
         self._compare_ended()
         self._raise(faults)
 
@@ -151,7 +163,8 @@ class Chaos:
             reference = self.references.get(promise.kind)
             if reference is not None:
                 state = self.server.final_state(promise.final)
-                different = [key for key in reference if state.get(key) != reference[key]]
+                wanted = [key for key in reference if scalars_step(key) > promise.begun_at]
+                different = [key for key in wanted if state.get(key) != reference[key]]
                 self._raise([f"{promise.name}: {different} differ from the undisturbed run"] if different else [])
 
     def _settle(self) -> None:
@@ -164,6 +177,9 @@ class Chaos:
             states = [event.state for event in promise.events if event.state]
             if promise.final is not None and states[-1] != promise.final.state:
                 self.witness.faults.append(f"{promise.name}: the last event tells of {state_name(states[-1])}")
+        self.witness.read_everything()
+        held = census.devices_held(self.server.data_directory)
+        self._raise([f"still held when every job has ended: {held}"] if held else [])
         self.look()
 
     def _deleted_is_gone(self) -> bool:
@@ -207,6 +223,7 @@ class Chaos:
     def _end_everything(self) -> None:
         for seen in census.processes_of(self.directory):
             send_signal(seen.pid, signal.SIGKILL)
+        self.readers.close()
         self.clerk.abandon()
         self.witness.close()
         if self.server.process is not None:
@@ -233,6 +250,11 @@ class Chaos:
             else:
                 found["spare" if seen.is_supervisor else "spare trainer"].append(seen.pid)
         return found
+
+
+def scalars_step(key: str) -> int:
+    """The step of a key of a final state; beyond all steps for what is not recorded by step."""
+    return int(key.split("/")[1]) if key.startswith("scalars/") else _NO_STEP
 
 
 def _free_port() -> int:

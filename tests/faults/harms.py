@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from gradloom.supervisor.attempt_directory import write_whole
 from gradloom.v1 import job_pb2, service_pb2
 from tests.faults import census
+from tests.faults.disk import full, read_only
+from tests.faults.kinds import STEP_TIMEOUT_SECONDS
 from tests.faults.witness import CALL_SECONDS, Promise
 
 if TYPE_CHECKING:
     from tests.faults.chaos import Chaos
 
 Job = job_pb2.Job
+_YEARS_SECONDS = 20 * 365 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Harm:
 
     weight: int
     do: Callable[["Chaos", random.Random], None]
+    needs_disk: bool = False
+    """Only where the data directory has a disk of its own."""
 
 
 def _kill(kind: str) -> Callable[["Chaos", random.Random], None]:
@@ -104,6 +110,42 @@ def _refuse_writes(chaos: "Chaos", draw: random.Random) -> None:
         pass  # It has ended meanwhile.
 
 
+def _fill_disk(chaos: "Chaos", draw: random.Random) -> None:
+    """Leaves no room for a while, in which a trainer may die as well."""
+    with full(chaos.server.data_directory):
+        time.sleep(draw.uniform(0.5, 4.0))
+        if draw.random() < 0.5:
+            _kill("trainer")(chaos, draw)
+            time.sleep(draw.uniform(0.0, 2.0))
+
+
+def _make_artifacts_read_only(chaos: "Chaos", draw: random.Random) -> None:
+    with read_only(chaos.server.data_directory / "artifacts"):
+        time.sleep(draw.uniform(0.5, 4.0))
+
+
+def _move_clock(chaos: "Chaos", draw: random.Random) -> None:
+    """Sets the wall clock of every process of the service forwards or backwards, by years or by little."""
+    write_whole(chaos.clock, draw.choice((1.0, 3600.0, _YEARS_SECONDS)) * draw.uniform(-1.0, 1.0))
+
+
+def _freeze(chaos: "Chaos", draw: random.Random) -> None:
+    """Stops a trainer, or a spare one, for good: somebody must find out."""
+    send_signal(_one_of(chaos.victims()[draw.choice(("trainer", "spare trainer"))], draw.random()), signal.SIGSTOP)
+
+
+def _hang_in_a_step(chaos: "Chaos", draw: random.Random) -> None:
+    """Lets no unruly job end its step, perhaps for longer than a step may take."""
+    chaos.hang.touch()
+    time.sleep(draw.uniform(0.0, 2 * STEP_TIMEOUT_SECONDS))
+    chaos.hang.unlink()
+
+
+def _read_idly(chaos: "Chaos", draw: random.Random) -> None:
+    for _ in range(3):
+        chaos.readers.add(_unended(chaos, draw).name, draw)
+
+
 def _cancel(chaos: "Chaos", draw: random.Random) -> None:
     """Cancels a job that trains or waits; it never succeeds after that."""
     promise = _unended(chaos, draw)
@@ -129,6 +171,22 @@ def _reorder(chaos: "Chaos", draw: random.Random) -> None:
     _accepted(chaos.witness.stub.UpdateJob, service_pb2.UpdateJobRequest(job=job))
 
 
+def _retry(chaos: "Chaos", draw: random.Random) -> None:
+    """Makes a new job of one that has ended, from scratch or from one of its checkpoints; it must end alike."""
+    ended = [promise for promise in chaos.trained() if promise.ended]
+    if not ended:
+        return
+    old = ended[int(draw.random() * len(ended))]
+    stub, patience = chaos.witness.stub, {"timeout": CALL_SECONDS, "wait_for_ready": True}
+    listed = stub.ListCheckpoints(service_pb2.ListCheckpointsRequest(parent=old.name), **patience)
+    chosen = draw.choice([None, *listed.checkpoints])
+    retry = service_pb2.RetryJobRequest(name=old.name, job_id=chaos.new_job_id(old.kind))
+    if chosen is not None:
+        retry.checkpoint = chosen.name
+    promise = chaos.witness.acknowledged(stub.RetryJob(retry, **patience), old.kind)
+    promise.begun_at = chosen.global_step if chosen is not None else 0
+
+
 def _delete(chaos: "Chaos", draw: random.Random) -> None:
     """Deletes a job, whatever it does; nothing of it is to be seen any more."""
     promises = chaos.trained()
@@ -145,7 +203,7 @@ def _unended(chaos: "Chaos", draw: random.Random) -> Promise:
 def _accepted(method: Any, request: Any) -> bool:
     """Asks; False when the job's state does not allow it (any more)."""
     try:
-        method(request, timeout=CALL_SECONDS)
+        method(request, timeout=CALL_SECONDS, wait_for_ready=True)
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
             raise
@@ -165,10 +223,17 @@ HARMS: dict[str, Harm] = {
     "kill -9 of the server while it drains": Harm(2, _kill_during_drain),
     "a process that stalls": Harm(3, _stall),
     "a disk that refuses writes": Harm(3, _refuse_writes),
+    "a disk that is full": Harm(3, _fill_disk, needs_disk=True),
+    "artifacts that are read-only": Harm(2, _make_artifacts_read_only, needs_disk=True),
+    "a clock that jumps": Harm(4, _move_clock),
+    "a trainer that freezes": Harm(1, _freeze),
+    "a step that hangs": Harm(2, _hang_in_a_step),
+    "clients that read nothing": Harm(2, _read_idly),
     "a cancel": Harm(1, _cancel),
     "a pause": Harm(3, _pause),
     "the end of a pause": Harm(4, _resume),
     "another priority": Harm(3, _reorder),
+    "a retry": Harm(2, _retry),
     "a deletion": Harm(1, _delete),
 }
 

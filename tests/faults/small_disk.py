@@ -1,14 +1,11 @@
-"""Run in a mount namespace of its own: a real server on a small disk, which gets full and then read-only.
+"""Run in a mount namespace of its own: a real server on small disks, which get full and then read-only.
 
 unshare --mount --map-root-user python -m tests.faults.small_disk DIRECTORY
 """
 
-import contextlib
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from gradloom import Client
@@ -16,39 +13,53 @@ from gradloom.errors import LimitExceededError
 from gradloom.v1 import job_pb2
 from tests.e2e.server import Server, serve_command, wait_until
 from tests.faults import census
-from tests.faults.chaos import dropout_job
+from tests.faults.disk import full, mount_disk, read_only
+from tests.faults.kinds import dropout_job
 
 Job = job_pb2.Job
 DISK_BYTES = 64 << 20
-HELD_SECONDS = 2.0
+NO_SPACE = "No space left on device"
+NO_WRITES = "Read-only file system"
 
 
 def main(directory: Path) -> None:
-    mount("-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(directory))
-    server = Server(directory).start()
+    server = Server(directory)
+    artifacts = server.data_directory / "artifacts"
+    mount_disk(server.data_directory, DISK_BYTES)
+    mount_disk(artifacts, DISK_BYTES)
+    server.start()
     try:
         with server.client() as client:
-            undisturbed = client.submit(dropout_job())
-            disturbed = client.submit(dropout_job())
-            wait_for_training(client, disturbed)
-            while_the_disk_is_full(directory, client, disturbed)
-            while_artifacts_are_read_only(server)
-            expected, state = [final_state(server, client, job) for job in (undisturbed, disturbed)]
-            assert [key for key in expected if state.get(key) != expected[key]] == []
+            jobs = [client.submit(dropout_job()) for _ in range(3)]
+            wait_for_training(client, jobs[0])
+            with full(artifacts):
+                wait_for_trouble(client, jobs[0], NO_SPACE)
+                while_the_other_disk_is_full_too(server, client)
+            wait_for_training(client, jobs[1])
+            with read_only(artifacts):
+                wait_for_trouble(client, jobs[1], NO_WRITES)
+            states = [final_state(server, client, job) for job in jobs]
+            assert_went_on(client, jobs[0], NO_SPACE)
+            assert_went_on(client, jobs[1], NO_WRITES)
+            undisturbed = states.pop()
+            for state in states:
+                assert [key for key in undisturbed if state.get(key) != undisturbed[key]] == []
     finally:
         code = server.terminate()
     assert code == 0, code
     assert not census.processes_of(directory)
     assert not census.damage(server.data_directory)
-    refused_on_a_read_only_disk(server.data_directory)
+    with read_only(server.data_directory):
+        refused_to_start(server.data_directory)
 
 
-def while_the_disk_is_full(directory: Path, client: Client, job: job_pb2.Job) -> None:
-    """There is no room for a while; what was acknowledged is answered for all the time."""
-    with full(directory):
+def while_the_other_disk_is_full_too(server: Server, client: Client) -> None:
+    """Neither users nor trainers can be told that anything is stored; what was acknowledged before is answered for."""
+    with full(server.data_directory):
         acknowledged = submitted_until_refused(client)
-        time.sleep(HELD_SECONDS)
-        assert client.get(job.name).uid == job.uid
+        wait_until(lambda: refused_reports(server) > 0, 60, "a trainer is told that its report cannot be stored")
+        for other in acknowledged:
+            assert client.get(other.name).uid == other.uid
     for other in acknowledged:
         assert client.cancel(other.name).uid == other.uid
 
@@ -66,46 +77,36 @@ def submitted_until_refused(client: Client) -> list[job_pb2.Job]:
     return acknowledged
 
 
-def while_artifacts_are_read_only(server: Server) -> None:
-    """Nothing can be written beside what is open."""
-    artifacts = str(server.data_directory / "artifacts")
-    mount("--bind", artifacts, artifacts)
-    mount("-o", "remount,bind,ro", artifacts)
-    time.sleep(HELD_SECONDS)
-    subprocess.run(["umount", "-l", artifacts], check=True)
-
-
-def refused_on_a_read_only_disk(data_directory: Path) -> None:
-    """A server that cannot write says which path, why, and nothing else."""
-    mount("--bind", str(data_directory), str(data_directory))
-    mount("-o", "remount,bind,ro", str(data_directory))
-    started = subprocess.run(serve_command(data_directory), capture_output=True, text=True, timeout=60)
-    assert started.returncode not in (0, None)
-    assert "Read-only file system" in started.stderr, started.stderr
-    assert str(data_directory) in started.stderr, started.stderr
-    assert "Traceback" not in started.stderr, started.stderr
-
-
-@contextlib.contextmanager
-def full(directory: Path) -> Iterator[None]:
-    """Leaves not a byte of the disk free."""
-    filler = directory / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-        for size in (1 << 20, 4096, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-    assert os.statvfs(directory).f_bavail == 0
-    yield
-    filler.unlink()
+def refused_reports(server: Server) -> int:
+    name = 'grpc_server_handled_total{grpc_code="UNAVAILABLE",grpc_method="Report"'
+    return sum(int(float(line.split()[-1])) for line in server.metrics().splitlines() if line.startswith(name))
 
 
 def wait_for_training(client: Client, job: job_pb2.Job) -> None:
-    def trains() -> bool:
-        progress = client.get(job.name).progress
-        return progress.phase == job_pb2.Progress.TRAINING and progress.HasField("checkpoint_step")
+    wait_for_progress(client, job, lambda progress: progress.HasField("checkpoint_step"), "saves something")
 
-    wait_until(trains, 120, "training has saved something")
+
+def wait_for_trouble(client: Client, job: job_pb2.Job, cause: str) -> None:
+    """Returns once the job says that a checkpoint could not be written, and why."""
+    wait_for_progress(client, job, lambda progress: cause in progress.trouble, cause)
+
+
+def wait_for_progress(client: Client, job: job_pb2.Job, holds: Callable[[job_pb2.Progress], bool], what: str) -> None:
+    def seen() -> bool:
+        now = client.get(job.name)
+        assert not now.HasField("end_time"), f"{job.name} ended before: {what}"
+        return holds(now.progress)
+
+    wait_until(seen, 120, f"{job.name}: {what}")
+
+
+def assert_went_on(client: Client, job: job_pb2.Job, cause: str) -> None:
+    """One attempt did it all, and told what was wrong and when it was over."""
+    told = [message.event.message for message in client.watch(job.name, from_start=True) if message.HasField("event")]
+    (trouble,) = [number for number, message in enumerate(told) if cause in message]
+    (over,) = [number for number, message in enumerate(told) if "a checkpoint could be written again" in message]
+    assert trouble < over
+    assert [attempt.reason for attempt in client.attempts(job.name)] == [Job.COMPLETED]
 
 
 def final_state(server: Server, client: Client, job: job_pb2.Job) -> dict[str, bytes]:
@@ -114,8 +115,13 @@ def final_state(server: Server, client: Client, job: job_pb2.Job) -> dict[str, b
     return server.final_state(ended)
 
 
-def mount(*arguments: str) -> None:
-    subprocess.run(["mount", *arguments], check=True)
+def refused_to_start(data_directory: Path) -> None:
+    """A server that cannot write says which path, why, and nothing else."""
+    started = subprocess.run(serve_command(data_directory), capture_output=True, text=True, timeout=60)
+    assert started.returncode not in (0, None)
+    assert NO_WRITES in started.stderr, started.stderr
+    assert str(data_directory) in started.stderr, started.stderr
+    assert "Traceback" not in started.stderr, started.stderr
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .chaos import Chaos
 
-SEED = 4
+SEED = 20
 SECONDS = 15.0
 
 

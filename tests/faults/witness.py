@@ -26,6 +26,8 @@ class Promise:
     kind: str
     """Of which every job ends alike; empty when its result does not matter."""
     expected_ends: set[int]
+    begun_at: int = 0
+    """The step of the checkpoint of another job that it goes on from."""
     compared: bool = False
     """Its results were held against those of the undisturbed job."""
     final: job_pb2.Job | None = None
@@ -143,6 +145,33 @@ class Witness:
             if again and dict(known.scalars) != dict(event.scalars):
                 self.faults.append(f"{promise.name}: epoch {event.epoch} ended twice, and differently")
         promise.events.append(event)
+
+    def read_everything(self) -> None:
+        """Reads all that there is to read of every job when all have ended, and that there are no others."""
+        listed: list[str] = []
+        token = None
+        while token != "":
+            page = self.stub.ListJobs(service_pb2.ListJobsRequest(page_token=token or ""), timeout=CALL_SECONDS)
+            listed += [job.name for job in page.jobs]
+            token = page.next_page_token
+        if sorted(listed) != sorted(self.promises):
+            self.faults.append(f"there are {sorted(listed)} in place of {sorted(self.promises)}")
+        for name in self.promises:
+            try:
+                self._read_everything_of(name)
+            except grpc.RpcError as error:
+                self.faults.append(f"{name} cannot be read: {error.code().name}, {error.details()}")
+
+    def _read_everything_of(self, name: str) -> None:
+        self.stub.ExplainJob(service_pb2.ExplainJobRequest(name=name), timeout=CALL_SECONDS)
+        self.stub.ListCheckpoints(service_pb2.ListCheckpointsRequest(parent=name), timeout=CALL_SECONDS)
+        self.stub.ListArtifacts(service_pb2.ListArtifactsRequest(parent=name), timeout=CALL_SECONDS)
+        for stream, request in (
+            (self.stub.StreamMetrics, service_pb2.StreamMetricsRequest(name=name)),
+            (self.stub.StreamLogs, service_pb2.StreamLogsRequest(name=name)),
+        ):
+            for _ in stream(request, timeout=CALL_SECONDS):
+                pass
 
     def wait_for_watches(self, seconds: float) -> None:
         """Returns once every watch has told the end of its job."""

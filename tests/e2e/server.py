@@ -78,6 +78,10 @@ class Server:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=subprocess.STDOUT, env=self.environment)
 
+    @property
+    def is_up(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def command(self) -> list[str]:
         return serve_command(self.data_directory, *self.flags)
 
@@ -96,6 +100,11 @@ class Server:
     def metrics(self) -> str:
         with urllib.request.urlopen(f"http://{self.addresses['metrics_listen']}/metrics", timeout=10) as response:
             return response.read().decode()
+
+    def metric(self, series: str) -> float:
+        """The value of one series, by its name and labels; 0 when there is none."""
+        lines = [line for line in self.metrics().splitlines() if line.startswith(f"{series} ")]
+        return float(lines[0].split()[-1]) if lines else 0.0
 
     def kill(self) -> None:
         assert self.process is not None

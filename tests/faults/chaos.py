@@ -89,8 +89,9 @@ class Chaos:
         except AssertionError as error:
             self._end_everything()
             if self.may_mount:
-                # The disk goes with this process.
-                shutil.copytree(self.server.data_directory, self.directory / "what-was-on-the-disk")
+                # The disk goes with this process. Sockets cannot be copied.
+                kept = self.directory / "what-was-on-the-disk"
+                shutil.copytree(self.server.data_directory, kept, ignore=shutil.ignore_patterns("*.sock"))
             raise ChaosError(self._report(error)) from error
         finally:
             self._end_everything()

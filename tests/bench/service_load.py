@@ -2,9 +2,10 @@
 
     .venv/bin/python -m tests.bench.service_load [--jobs 100000] [--watchers 1000] [--queued 10000] [PART ...]
 
-Parts: creates, reads, watchers, ticks, many; all of them by default. The server is the real one with all its
-listeners, in a process of its own; its trainers are played, so that what is measured is the service. Ends with 1 when a
-figure misses its target.
+Parts: creates, reads, watchers, ticks, many, training; all of them by default. The server is the real one with all its
+listeners, in a process of its own; its trainers are played, so that what is measured is the service; those of
+`training` are real and take both cores.
+Ends with 1 when a figure misses its target.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import load_creates, load_many, load_reads, load_ticks, load_watchers
+from tests.bench import load_creates, load_many, load_reads, load_ticks, load_training, load_watchers
 from tests.bench.load_server import Figure
 
 
@@ -30,6 +31,7 @@ def main() -> int:
         "watchers": lambda directory: load_watchers.measure(directory, given.watchers),
         "ticks": lambda directory: load_ticks.measure(directory, given.queued),
         "many": lambda directory: load_many.measure(directory, given.played),
+        "training": load_training.measure,
     }
     parser.add_argument("parts", nargs="*", choices=[*parts, []], metavar="PART")
     figures = []

@@ -3,7 +3,6 @@
 The one place that may import everything.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -62,6 +61,8 @@ def _serve(**flags: Any) -> None:
         click.echo(f"refused: {error}", err=True)
         sys.exit(2)
     try:
+        import uvloop
+
         from gradloom.api.server import StartError, serve
     except ModuleNotFoundError as error:
         click.echo(
@@ -69,7 +70,7 @@ def _serve(**flags: Any) -> None:
         )
         sys.exit(4)
     try:
-        asyncio.run(serve(settings))
+        uvloop.run(serve(settings))
     except StartError as error:
         click.echo(f"gradloom: {error}", err=True)
         sys.exit(4)

@@ -33,7 +33,7 @@ def test_the_migrations_make_the_tables_of_the_schema(tmp_path):
             warnings.filterwarnings("ignore", "Computed default on jobs")  # Nor what generates a column; see below.
             assert compare_metadata(context, schema.metadata) == []
         made = connection.scalar(sa.text("SELECT sql FROM sqlite_master WHERE name = 'jobs'"))
-        for column in (schema.jobs.c.start_order, schema.jobs.c.end_order):
+        for column in (schema.jobs.c.start_order, schema.jobs.c.end_order, schema.jobs.c.demand):
             assert f"{column.name} BIGINT GENERATED ALWAYS AS ({column.computed.sqltext})" in made
     engine.dispose()
 

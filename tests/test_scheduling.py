@@ -11,8 +11,10 @@ from gradloom.job import MAX_UNCOUNTED_ATTEMPTS
 from gradloom.jobs.devices import Devices
 from gradloom.jobs.queue import Holder, Waiting, plan
 from gradloom.jobs.records import QueuedJob
+from gradloom.jobs.store import Store
 from gradloom.jobs.timing import Timing
 from gradloom.v1 import job_pb2
+from tests.many_jobs import made_up_jobs, put
 from tests.stage import Stage
 from tests.stores import completed
 
@@ -323,6 +325,32 @@ def test_the_first_few_jobs_of_each_demand_make_the_plan_of_the_whole_queue(open
         starved = {draw.choice(few).uid} if draw.random() < 0.5 else set()
         plans = [plan(stage.devices, [waiting(stage, job) for job in jobs], holders, starved) for jobs in (few, whole)]
         assert (plans[0].starts, plans[0].preemptions) == (plans[1].starts, plans[1].preemptions)
+
+
+def work_of(store: Store, act: Callable[[], object]) -> int:
+    """How many tens of instructions the database carries out for it."""
+    done = []
+    with store._database.read() as connection:
+        driver = connection.connection.dbapi_connection
+    assert driver is not None
+    # The connection that was in hand last is the next to be taken.
+    driver.set_progress_handler(lambda: done.append(1), 10)  # type: ignore[attr-defined]
+    act()
+    driver.set_progress_handler(None, 0)  # type: ignore[attr-defined]
+    return len(done)
+
+
+def test_a_look_at_the_queue_costs_the_database_the_same_however_long_it_is(opened: Open) -> None:
+    stage = opened(gpus=2)
+    wanted: list[dict[str, int]] = [{}, {"gpus": 0}, {"gpus": 1}, {"gpus": 2}, {"cpu_replicas": 1}, {"cpu_replicas": 4}]
+    work = []
+    for count in (60, 3000):
+        made = made_up_jobs(count, seed=count, states=(Job.QUEUED,))
+        rows = [row | {"gpus": None, "cpu_replicas": None} | wanted[n % 6] for n, row in enumerate(made)]
+        put(stage.store, [row | {"job_id": f"{count}-{n}"} for n, row in enumerate(rows)])
+        work.append(work_of(stage.store, lambda: stage.store.queued_jobs(limit=3)))
+    assert len(stage.store.queued_jobs(limit=3)) == 3 * len(wanted)
+    assert 0 < work[1] < 1.5 * work[0]
 
 
 LIVES = [(False, False), (True, False), (False, True)]

@@ -20,6 +20,11 @@ class Demand:
     gpus: int
     cpu_slots: int
 
+    @property
+    def kind(self) -> str:
+        """What the names of the devices begin with that it takes."""
+        return "GPU:" if self.gpus else "CPU:"
+
 
 @dataclass(frozen=True)
 class Devices:

@@ -53,7 +53,7 @@ class Explainer:
 
     def explain(self, name: JobName) -> Response:
         """Everything about the job, as of now. Raises NotFoundError."""
-        situation = self._store.situation(name, len(self._devices.gpus))
+        situation = self._store.situation(name, self._devices)
         ended = [each for each in situation.attempts if each.message.state == job_pb2.Attempt.ENDED]
         response = Response(job=situation.job, attempts=[_ended(situation, each) for each in ended[:MOST_ATTEMPTS]])
         if situation.job.state == Job.QUEUED:

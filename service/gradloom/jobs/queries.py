@@ -1,13 +1,13 @@
 """The selections that several parts of the store share, and the one way to look up a job by its name."""
 
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from gradloom.errors import NotFoundError
 from gradloom.job import TERMINAL_STATES, JobName
 from gradloom.jobs.messages import job_message
-from gradloom.jobs.schema import attempts, checkpoints, initial_weights, jobs, retry_sources, specs
+from gradloom.jobs.schema import IS_READY, attempts, checkpoints, initial_weights, jobs, retry_sources, specs
 from gradloom.v1 import job_pb2, service_pb2
 
 BASIC = service_pb2.JobView.BASIC
@@ -114,6 +114,22 @@ def whole_job(connection: sa.Connection, uid: str) -> job_pb2.Job:
 def by_index(selection: sa.Select[Any], index: str) -> sa.Select[Any]:
     """Has jobs read by an index that holds few of them, where SQLite would rather search every job of a state."""
     return selection.with_hint(jobs, f"INDEXED BY {index}", "sqlite")
+
+
+def _next_demand(*after: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    following = sa.select(jobs.c.demand).where(sa.text(IS_READY), *after).order_by(jobs.c.demand).limit(1)
+    return by_index(following, "jobs_ready").scalar_subquery()
+
+
+def _demands() -> sa.Select[Any]:
+    """Goes from one demand to the next by one search of the index each, and reads none of the jobs between."""
+    first = sa.select(_next_demand().label("demand")).cte("demands", recursive=True)
+    found = first.union_all(sa.select(_next_demand(jobs.c.demand > first.c.demand)).where(first.c.demand.is_not(None)))
+    return sa.select(found.c.demand).where(found.c.demand.is_not(None))
+
+
+DEMANDS: Final = _demands()
+"""The demands of the jobs that are ready, each once."""
 
 
 def named(name: JobName) -> sa.ColumnElement[bool]:

@@ -18,6 +18,7 @@ from gradloom.jobs.queries import (
     ATTEMPT_IS_LIVE,
     ATTEMPTS,
     BASIC,
+    DEMANDS,
     FULL,
     by_index,
     job_by_name,
@@ -237,12 +238,9 @@ class Reads:
         """The jobs that may start as soon as they fit, in the order of the queue; at most `limit` of each demand."""
         found: list[QueuedJob] = []
         with self._database.read() as connection:
-            for gpus, cpu_replicas in connection.execute(_DEMANDS).all():
-                demand = {"gpus": gpus, "cpu_replicas": cpu_replicas, "most": _EVERY if limit is None else limit}
-                found += [
-                    QueuedJob(row.uid, JobName(row.project, row.job_id), gpus, cpu_replicas, row.priority, row.sequence)
-                    for row in connection.execute(_OF_DEMAND, demand)
-                ]
+            for demand in connection.scalars(DEMANDS).all():
+                wanted = {"demand": demand, "most": _EVERY if limit is None else limit}
+                found += [_queued_job(row) for row in connection.execute(_OF_DEMAND, wanted)]
         return sorted(found, key=lambda job: (-job.priority, job.sequence))
 
     def live_attempts(self) -> list[AttemptRow]:
@@ -260,11 +258,11 @@ _EVERY: Final = 2**31 - 1
 
 # Made once; see `queries`.
 _LIVE_ATTEMPTS = ATTEMPTS.where(ATTEMPT_IS_LIVE)
-_DEMANDS = by_index(sa.select(jobs.c.gpus, jobs.c.cpu_replicas).where(sa.text(IS_READY)).distinct(), "jobs_ready")
 _OF_DEMAND = by_index(
-    sa.select(jobs.c.uid, jobs.c.project, jobs.c.job_id, jobs.c.priority, jobs.c.sequence)
-    .where(sa.text(IS_READY), jobs.c.gpus.is_not_distinct_from(sa.bindparam("gpus", type_=sa.Integer)))
-    .where(jobs.c.cpu_replicas.is_not_distinct_from(sa.bindparam("cpu_replicas", type_=sa.Integer)))
+    sa.select(
+        *(jobs.c.uid, jobs.c.project, jobs.c.job_id, jobs.c.gpus, jobs.c.cpu_replicas, jobs.c.priority, jobs.c.sequence)
+    )
+    .where(sa.text(IS_READY), jobs.c.demand == sa.bindparam("demand"))
     .order_by(jobs.c.priority.desc(), jobs.c.sequence)
     .limit(sa.bindparam("most", type_=sa.Integer)),
     "jobs_ready",
@@ -276,6 +274,11 @@ _EVENTS_AFTER = (
     .order_by(events.c.number)
     .limit(sa.bindparam("most"))
 )
+
+
+def _queued_job(row: sa.Row[Any]) -> QueuedJob:
+    name = JobName(row.project, row.job_id)
+    return QueuedJob(row.uid, name, row.gpus, row.cpu_replicas, row.priority, row.sequence)
 
 
 def _page(

@@ -117,6 +117,8 @@ jobs = Table(
     # What lists are ordered by: unset times come first, and NULL, which no key of a page could be compared with, never.
     Column("start_order", BigInteger, Computed("coalesce(start_time, 0)")),
     Column("end_order", BigInteger, Computed("coalesce(end_time, 0)")),
+    # One number for each pair of gpus and cpu_replicas, so that the index of the queue leads from one to the next.
+    Column("demand", BigInteger, Computed("coalesce(gpus, -1) * 65536 + coalesce(cpu_replicas, -1)")),
     UniqueConstraint("project", "job_id", name="jobs_by_name"),
     Index("jobs_by_project", "project", "sequence"),
     Index("jobs_by_state", "state", "sequence"),
@@ -142,8 +144,8 @@ jobs = Table(
 # The order of the queue, for each demand. These are indexes of few rows, however many jobs there are.
 Index(
     "jobs_ready",
-    *(jobs.c.gpus, jobs.c.cpu_replicas, jobs.c.priority.desc(), jobs.c.sequence),
-    # So that which demands there are is read from the index alone.
+    *(jobs.c.demand, jobs.c.priority.desc(), jobs.c.sequence),
+    # So that which demands there are, and how many jobs of each, is read from the index alone.
     *(jobs.c.state, jobs.c.backoff_seconds),
     **_where(IS_READY),
 )

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from gradloom.job import JobName
 from gradloom.jobs.database import Database
+from gradloom.jobs.devices import Devices
 from gradloom.jobs.messages import attempt_message, job_message
-from gradloom.jobs.queries import ATTEMPT_IS_LIVE, JOBS, by_index, named, no_job
+from gradloom.jobs.queries import ATTEMPT_IS_LIVE, DEMANDS, JOBS, by_index, named, no_job
 from gradloom.jobs.schema import IS_READY, attempts, jobs, specs
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -83,8 +84,8 @@ class Situations:
 
     _database: Database
 
-    def situation(self, name: JobName, owned_gpus: int) -> Situation:
-        """How it is about a job, on a server with so many GPUs. Raises NotFoundError."""
+    def situation(self, name: JobName, devices: Devices) -> Situation:
+        """How it is about a job, on a server with these devices. Raises NotFoundError."""
         with self._database.read() as connection:
             row = connection.execute(
                 JOBS.add_columns(specs.c.spec).join(specs, specs.c.job_uid == jobs.c.uid).where(named(name))
@@ -92,7 +93,8 @@ class Situations:
             if row is None:
                 raise no_job(name)
             waits = row.state == job_pb2.Job.QUEUED
-            before, ahead = _before(connection, row, owned_gpus) if waits else (0, ())
+            kind = devices.demand(row.gpus, row.cpu_replicas).kind
+            before, ahead = _before(connection, row, kind, devices) if waits else (0, ())
             spec = spec_pb2.JobSpec.FromString(row.spec)
             return Situation(
                 uid=row.uid,
@@ -110,7 +112,7 @@ class Situations:
                 attempts=_attempts(connection, row.uid, name),
                 position=before + 1 if waits else 0,
                 ahead=ahead,
-                holders=_holders(connection, row, owned_gpus) if waits else (),
+                holders=_holders(connection, kind) if waits else (),
             )
 
 
@@ -149,45 +151,35 @@ _OTHER: Final[tuple[sa.ColumnElement[Any], ...]] = (
 )
 
 
-def _before(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> tuple[int, tuple[OtherJob, ...]]:
+def _before(
+    connection: sa.Connection, row: sa.Row[Any], kind: str, devices: Devices
+) -> tuple[int, tuple[OtherJob, ...]]:
     """How many jobs for devices of the same kind are before this one, and the first of them.
 
     Jobs that back off are passed over. Reads the index of the queue alone, one demand after the other.
     """
-    ready = sa.text(IS_READY)
     earlier = (jobs.c.priority > row.priority) | ((jobs.c.priority == row.priority) & (jobs.c.sequence < row.sequence))
-    demands = sa.select(jobs.c.gpus, jobs.c.cpu_replicas).where(ready).distinct()
     number = 0
     found: list[sa.Row[Any]] = []
-    for demand in connection.execute(by_index(demands, "jobs_ready")).all():
-        if _wants_cpu(demand, owned_gpus) != _wants_cpu(row, owned_gpus):
-            continue
-        of_demand = (
-            ready,
-            earlier,
-            jobs.c.gpus.is_not_distinct_from(demand.gpus),
-            jobs.c.cpu_replicas.is_not_distinct_from(demand.cpu_replicas),
-        )
-        counted = sa.select(sa.func.count()).select_from(jobs).where(*of_demand)
-        number += connection.execute(by_index(counted, "jobs_ready")).scalar_one()
+    for demand in connection.scalars(DEMANDS).all():
+        of_demand = (sa.text(IS_READY), jobs.c.demand == demand, earlier)
         first = (
             sa.select(*_OTHER, jobs.c.sequence)
             .where(*of_demand)
             .order_by(jobs.c.priority.desc(), jobs.c.sequence)
             .limit(MOST_JOBS)
         )
-        found += connection.execute(by_index(first, "jobs_ready")).all()
+        others = connection.execute(by_index(first, "jobs_ready")).all()
+        if not others or devices.demand(others[0].gpus, others[0].cpu_replicas).kind != kind:
+            continue
+        counted = sa.select(sa.func.count()).select_from(jobs).where(*of_demand)
+        number += connection.execute(by_index(counted, "jobs_ready")).scalar_one()
+        found += others
     found.sort(key=lambda other: (-other.priority, other.sequence))
     return number, tuple(_other(other) for other in found[:MOST_JOBS])
 
 
-def _wants_cpu(row: sa.Row[Any], owned_gpus: int) -> bool:
-    """As `Devices.demand`."""
-    return bool(row.cpu_replicas) or not (owned_gpus if row.gpus is None else row.gpus)
-
-
-def _holders(connection: sa.Connection, row: sa.Row[Any], owned_gpus: int) -> tuple[OtherJob, ...]:
-    kind = "CPU:" if _wants_cpu(row, owned_gpus) else "GPU:"
+def _holders(connection: sa.Connection, kind: str) -> tuple[OtherJob, ...]:
     live: sa.Select[Any] = (
         sa.select(*_OTHER, attempts.c.devices, attempts.c.progress)
         .join(attempts, attempts.c.job_uid == jobs.c.uid)

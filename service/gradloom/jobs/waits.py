@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from gradloom.job import reason_name
-from gradloom.jobs.devices import Demand, Devices
+from gradloom.jobs.devices import Devices
 from gradloom.jobs.hints import FREE_A_DISK, hint, reference
 from gradloom.jobs.messages import duration
 from gradloom.jobs.situation import MOST_JOBS, OtherJob, Situation
@@ -46,7 +46,7 @@ class Wait:
         self._queue_seconds = outlook.queue_seconds_left(situation.uid)
         self._full_disk = full_disk
         self._waited_seconds = max(0.0, (now - situation.queued_time).total_seconds())
-        self._owned = [name for name in devices.names if name.startswith(_kind(self._demand))]
+        self._owned = [name for name in devices.names if name.startswith(self._demand.kind)]
         held = {name for holder in situation.holders for name in holder.devices}
         self._free = [name for name in self._owned if name not in held]
         kept = outlook.kept_devices()
@@ -153,7 +153,3 @@ class Wait:
             devices=", ".join(other.devices) or asked,
             progress=how_far(other.progress),
         )
-
-
-def _kind(demand: Demand) -> str:
-    return "GPU:" if demand.gpus else "CPU:"

@@ -25,7 +25,7 @@ _INDEXES_OF_JOBS = {
 _INDEXES_OF_WAITING_JOBS = (
     (
         "jobs_ready",
-        ("gpus", "cpu_replicas", "priority DESC", "sequence", "state", "backoff_seconds"),
+        ("demand", "priority DESC", "sequence", "state", "backoff_seconds"),
         "state = 1 AND backoff_seconds IS NULL",
     ),
     ("jobs_that_back_off", ("backoff_seconds",), "state = 1 AND backoff_seconds IS NOT NULL"),
@@ -52,6 +52,7 @@ def _columns_of_jobs() -> list[sa.Column[Any]]:
         sa.Column("deleted", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("start_order", sa.BigInteger(), sa.Computed("coalesce(start_time, 0)")),
         sa.Column("end_order", sa.BigInteger(), sa.Computed("coalesce(end_time, 0)")),
+        sa.Column("demand", sa.BigInteger(), sa.Computed("coalesce(gpus, -1) * 65536 + coalesce(cpu_replicas, -1)")),
     ]
 
 

@@ -64,7 +64,9 @@ async def test_a_deleted_job_is_counted_and_leaves_no_series_to_its_name(api: Ap
     assert value("gradloom_jobs_finished_total", {"state": "CANCELLED", "reason": "CANCELLED_BY_USER"}) == 1
     name = api.create("running")
     attempt = api.claim(name)
-    api.instruments.attempt_reported(attempt.name, 1, attempt_pb2.ReportRequest(beat=1, steps=5, mean_step_seconds=0.1))
+    api.instruments.attempt_reported(
+        attempt.uid, attempt.name, 1, attempt_pb2.ReportRequest(beat=1, steps=5, mean_step_seconds=0.1)
+    )
     labels = {"project": "default", "job_id": "running"}
     assert value("gradloom_job_steps_total", labels) == 5
     await api.stub.DeleteJob(delete(name, force=True))

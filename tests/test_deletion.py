@@ -293,17 +293,28 @@ def test_a_directory_that_cannot_be_removed_keeps_no_other(house, caplog):
     assert f"{stuck} belongs to no job and could not be removed" in caplog.text
 
 
-def test_requests_are_remembered_for_an_hour_at_least_and_not_for_ever(house: House) -> None:
+@pytest.mark.parametrize("hourly", [False, True])
+def test_requests_are_remembered_for_two_hours_at_least_and_not_for_ever(house: House, hourly: bool) -> None:
+    """Whether one server lives on, or one is killed every hour, which takes a part of the service clock."""
+
     def ask() -> job_pb2.Job:
         return house.store.create_job(name_of("one"), a_job(), "request", "digest", house.desk.now())
 
+    def pass_an_hour() -> None:
+        for _ in range(75):
+            house.seconds += 48
+            house.keeper.tick()
+        if hourly:
+            house.serve()
+
+    house.seconds += 3500
+    house.keeper.tick()
+    pass_an_hour()
     first = ask()
-    for _ in range(4):
-        house.seconds += 900
-        house.keeper.tick()
+    for _ in range(2):
+        pass_an_hour()
         assert ask() == first
-    for _ in range(16):
-        house.seconds += 900
-        house.keeper.tick()
+    for _ in range(3):
+        pass_an_hour()
     with pytest.raises(AlreadyExistsError):
         ask()

@@ -12,6 +12,7 @@ from gradloom.jobs.instruments import Instruments
 from gradloom.v1 import job_pb2
 
 NAME = JobName("vision", "digits")
+UID = "3f1c"
 LABELS = {"project": "vision", "job_id": "digits"}
 PER_JOB = {
     "gradloom_job_examples",
@@ -67,11 +68,11 @@ def lived(instruments: Instruments) -> None:
     instruments.job_created()
     instruments.job_claimed(0.2)
     instruments.attempt_reached("assigned", 0.1)
-    instruments.attempt_reported(NAME, 1, report(1))
-    instruments.checkpoint_recorded(NAME, saved(0.2, 1000))
+    instruments.attempt_reported(UID, NAME, 1, report(1))
+    instruments.checkpoint_recorded(UID, NAME, saved(0.2, 1000))
     instruments.rpc_handled("gradloom.v1.TrainingService", "GetJob", "OK", 0.001)
     instruments.observe_server(lambda: {job_pb2.Job.QUEUED: 4}, lambda: {"free": 1, "claimed": 0})
-    instruments.attempt_ended(NAME, job_pb2.Job.COMPLETED)
+    instruments.attempt_ended(UID, 1, job_pb2.Job.COMPLETED)
 
 
 def families(instruments: Instruments) -> dict[str, object]:
@@ -93,7 +94,7 @@ def test_no_label_is_named_job_or_instance(instruments: Instruments) -> None:
 
 def test_the_promised_names_are_there(instruments: Instruments) -> None:
     lived(instruments)
-    instruments.job_finished(NAME, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
+    instruments.job_finished(UID, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
     assert families(instruments).keys() >= PER_JOB | {
         "gradloom_jobs",
         "gradloom_jobs_created",
@@ -126,7 +127,7 @@ def test_a_jobs_own_series_live_for_the_grace_after_it_and_counters_for_ever(
     instruments: Instruments, clock: Clock
 ) -> None:
     lived(instruments)
-    instruments.job_finished(NAME, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
+    instruments.job_finished(UID, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
     clock.now += 59
     assert instruments.registry.get_sample_value("gradloom_job_epoch", LABELS) == 2
     clock.now += 1
@@ -141,27 +142,43 @@ def test_jobs_that_ended_take_no_memory_beyond_the_grace_though_nobody_scrapes(
     instruments: Instruments, clock: Clock
 ) -> None:
     for number in range(100):
-        name = JobName("default", f"job-{number}")
-        instruments.attempt_reported(name, 1, report(1))
-        instruments.job_finished(name, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
+        uid, name = f"uid-{number}", JobName("default", f"job-{number}")
+        instruments.attempt_reported(uid, name, 1, report(1))
+        instruments.job_finished(uid, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
         clock.now += 10
     # Those of the last minute.
     assert len(instruments.jobs._jobs) == len(instruments.jobs._ended) == 6
 
 
-def test_the_next_user_of_a_jobs_id_keeps_its_series_when_the_grace_of_the_first_is_over(
-    instruments: Instruments, clock: Clock
-) -> None:
+def test_the_next_user_of_a_jobs_id_has_series_of_its_own(instruments: Instruments, clock: Clock) -> None:
     lived(instruments)
-    instruments.job_finished(NAME, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
-    instruments.attempt_reported(NAME, 1, report(1))
-    clock.now += 60
-    assert instruments.registry.get_sample_value("gradloom_job_steps_total", LABELS) is not None
+    instruments.job_finished(UID, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
+    for end in (lambda: None, lambda: instruments.job_deleted(UID), lambda: setattr(clock, "now", clock.now + 60)):
+        end()
+        instruments.attempt_reported("the next", NAME, 1, report(1, steps=0))
+        assert instruments.registry.get_sample_value("gradloom_job_steps_total", LABELS) == 0
+
+
+@pytest.mark.parametrize("end", ["ended", "deleted"])
+def test_what_is_on_its_way_when_a_job_ends_revives_none_of_its_series(
+    instruments: Instruments, clock: Clock, end: str
+) -> None:
+    if end == "ended":
+        instruments.job_finished(UID, job_pb2.Job.CANCELLED, job_pb2.Job.CANCELLED_BY_USER)
+    else:
+        instruments.job_deleted(UID)
+    clock.now += 30
+    instruments.attempt_reported(UID, NAME, 1, report(1))
+    instruments.checkpoint_recorded(UID, NAME, saved(0.2, 1000))
+    assert not [sample for name in PER_JOB for sample in families(instruments)[name].samples]
+    clock.now += 30
+    families(instruments)
+    assert not instruments.jobs._jobs
 
 
 def test_each_step_counts_once_in_the_histogram(instruments: Instruments) -> None:
     for beat, steps in ((1, 1000), (2, 500), (3, 0)):
-        instruments.attempt_reported(NAME, 1, report(beat, steps=steps))
+        instruments.attempt_reported(UID, NAME, 1, report(beat, steps=steps))
     value = instruments.registry.get_sample_value
     assert value("gradloom_step_seconds_count") == 1500
     assert value("gradloom_step_seconds_sum") == pytest.approx(4.5)
@@ -171,10 +188,10 @@ def test_each_step_counts_once_in_the_histogram(instruments: Instruments) -> Non
 
 def test_what_checkpoints_cost_is_told_by_job(instruments: Instruments) -> None:
     value = instruments.registry.get_sample_value
-    instruments.attempt_reported(NAME, 1, report(1))
+    instruments.attempt_reported(UID, NAME, 1, report(1))
     assert value("gradloom_checkpoint_save_seconds_count", LABELS) is None
     for seconds, size in ((0.2, 1000), (3.0, 2000)):
-        instruments.checkpoint_recorded(NAME, saved(seconds, size))
+        instruments.checkpoint_recorded(UID, NAME, saved(seconds, size))
     assert value("gradloom_checkpoint_save_seconds_sum", LABELS) == pytest.approx(3.2)
     assert value("gradloom_checkpoint_save_seconds_bucket", LABELS | {"le": "0.25"}) == 1
     assert value("gradloom_checkpoint_save_seconds_count", LABELS) == 2
@@ -183,29 +200,31 @@ def test_what_checkpoints_cost_is_told_by_job(instruments: Instruments) -> None:
 
 def test_a_heartbeat_ages_until_the_counter_moves(instruments: Instruments, clock: Clock) -> None:
     value = instruments.registry.get_sample_value
-    instruments.attempt_reported(NAME, 1, report(1))
+    instruments.attempt_reported(UID, NAME, 1, report(1))
     clock.now += 7
     assert value("gradloom_trainer_heartbeat_age_seconds", LABELS) == 7
-    instruments.attempt_reported(NAME, 1, report(1, steps=0))
+    instruments.attempt_reported(UID, NAME, 1, report(1, steps=0))
     assert value("gradloom_trainer_heartbeat_age_seconds", LABELS) == 7
-    instruments.attempt_reported(NAME, 1, report(2))
+    instruments.attempt_reported(UID, NAME, 1, report(2))
     assert value("gradloom_trainer_heartbeat_age_seconds", LABELS) == 0
 
 
 def test_no_heartbeat_is_expected_between_attempts(instruments: Instruments, clock: Clock) -> None:
     value = instruments.registry.get_sample_value
-    instruments.attempt_reported(NAME, 1, report(1))
-    instruments.attempt_ended(NAME, job_pb2.Job.PAUSED_BY_USER)
+    instruments.attempt_reported(UID, NAME, 1, report(1))
+    instruments.attempt_ended(UID, 1, job_pb2.Job.PAUSED_BY_USER)
+    # One that was on its way.
+    instruments.attempt_reported(UID, NAME, 1, report(2))
     clock.now += 3600
     assert value("gradloom_trainer_heartbeat_age_seconds", LABELS) is None
-    instruments.attempt_reported(NAME, 2, report(1))
+    instruments.attempt_reported(UID, NAME, 2, report(1))
     assert value("gradloom_trainer_heartbeat_age_seconds", LABELS) == 0
 
 
 def test_a_second_attempt_counts_on_and_tells_its_first_step_again(instruments: Instruments) -> None:
-    instruments.attempt_reported(NAME, 1, report(5))
-    instruments.attempt_reported(NAME, 1, report(6))
-    instruments.attempt_reported(NAME, 2, report(1))
+    instruments.attempt_reported(UID, NAME, 1, report(5))
+    instruments.attempt_reported(UID, NAME, 1, report(6))
+    instruments.attempt_reported(UID, NAME, 2, report(1))
     value = instruments.registry.get_sample_value
     assert value("gradloom_job_steps_total", LABELS) == 30
     assert value("gradloom_job_startup_seconds_count", {"phase": "first_step"}) == 2

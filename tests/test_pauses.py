@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import sqlalchemy as sa
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import EtagMismatchError, WrongStateError
@@ -181,6 +182,18 @@ def test_a_stale_etag_is_refused_and_changes_nothing(stage: Stage) -> None:
             act(stage, "a", etag=old)
     assert stage.states() == {"a": "STARTING"}
     assert pause(stage, "a", etag=stage.job("a").etag) == "PAUSING"
+
+
+def test_specs_are_read_once_for_the_answer_alone(stage: Stage) -> None:
+    etag = stage.submit("a").etag
+    asked: list[str] = []
+    sa.event.listen(
+        stage.store._database._writer, "before_cursor_execute", lambda *call: asked.append(" ".join(call[2].split()))
+    )
+    for act in (lambda: pause(stage, etag=etag), lambda: resume(stage)):
+        asked.clear()
+        act()
+        assert sum(" specs " in statement for statement in asked) == 1, asked
 
 
 def test_reports_of_an_attempt_that_is_being_paused_take_its_job_nowhere(stage: Stage) -> None:

@@ -190,11 +190,10 @@ def used_instruments() -> Instruments:
     progress = job_pb2.Progress(scalars={"loss": 1.0}, groups={"head": group})
     progress.first_step_duration.FromSeconds(1)
     report = attempt_pb2.ReportRequest(beat=1, steps=1, examples=32, mean_step_seconds=0.1, progress=progress)
-    instruments.attempt_reported(name, 1, report)
-    instruments.attempt_ended(JobName("default", "ended"), job_pb2.Job.COMPLETED)
+    instruments.attempt_reported("uid", name, 1, report)
+    instruments.attempt_ended("of another", 1, job_pb2.Job.COMPLETED)
     instruments.rpc_handled("gradloom.v1.TrainingService", "GetJob", "OK", 0.1)
-    finished = JobName("default", "another")
-    instruments.job_finished(finished, job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
+    instruments.job_finished("of another", job_pb2.Job.SUCCEEDED, job_pb2.Job.COMPLETED)
     return instruments
 
 

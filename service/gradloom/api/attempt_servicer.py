@@ -104,14 +104,14 @@ class AttemptServicer(attempt_pb2_grpc.AttemptServiceServicer):
         attempt = self._attempt(token_digest)
         outcome = self._store.record_checkpoint(attempt.uid, attempt.number, request.checkpoint, self._clock())
         if not outcome.repeated:
-            self._instruments.checkpoint_recorded(attempt.name, request)
+            self._instruments.checkpoint_recorded(attempt.uid, attempt.name, request)
         return outcome.dropped
 
     def _report(self, token_digest: str, request: attempt_pb2.ReportRequest) -> attempt_pb2.ReportResponse.Directive:
         attempt = self._attempt(token_digest)
         outcome = self._store.record_report(attempt.uid, attempt.number, request, self._clock())
         if not outcome.repeated:
-            self._instruments.attempt_reported(attempt.name, attempt.number, request)
+            self._instruments.attempt_reported(attempt.uid, attempt.name, attempt.number, request)
         return outcome.directive
 
     def _finish(self, token_digest: str, request: attempt_pb2.FinishAttemptRequest) -> None:

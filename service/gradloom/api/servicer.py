@@ -221,7 +221,7 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         job = self._store.cancel_job(name, request_id_of(request), digest_of(request), now)
         if job.state in TERMINAL_STATES and job.end_time.ToDatetime(UTC) == now:
             # It waited, so that no attempt's end will be counted.
-            self._instruments.job_finished(name, job.state, job.state_reason)
+            self._instruments.job_finished(job.uid, job.state, job.state_reason)
         return job
 
     def _updated(self, request: service_pb2.UpdateJobRequest) -> job_pb2.Job:
@@ -249,11 +249,12 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
             request_digest=digest_of(request),
             now=self._clock(),
         )
+        if deleted.job is None:
+            return
         if deleted.ended:
             # It waited, so that no attempt's end will be counted.
-            self._instruments.job_finished(name, job_pb2.Job.CANCELLED, job_pb2.Job.CANCELLED_BY_USER)
-        if deleted.job is not None:
-            self._instruments.job_deleted(name)
+            self._instruments.job_finished(deleted.job.uid, job_pb2.Job.CANCELLED, job_pb2.Job.CANCELLED_BY_USER)
+        self._instruments.job_deleted(deleted.job.uid)
 
     def _page_of_jobs(self, request: service_pb2.ListJobsRequest) -> service_pb2.ListJobsResponse:
         """A page; a smaller one than asked for when the jobs are too large together."""

@@ -9,7 +9,6 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 
 from gradloom.errors import NotFoundError
-from gradloom.job import JobName
 from gradloom.jobs.countdown import Countdown
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.limit_writes import Limit
@@ -82,17 +81,16 @@ class Deadlines:
         if not uids:
             return
         with self._store.together():
-            failed = [self._fail_one(uid, now) for uid in uids]
-        for name in failed:
-            if name is not None:
-                self._instruments.job_finished(name, Job.FAILED, Job.QUEUE_DEADLINE_EXCEEDED)
+            failed = [uid for uid in uids if self._has_failed(uid, now)]
+        for uid in failed:
+            self._instruments.job_finished(uid, Job.FAILED, Job.QUEUE_DEADLINE_EXCEEDED)
 
-    def _fail_one(self, uid: str, now: datetime) -> JobName | None:
-        """The name of the job; None when it waits no more, or was deleted and forgotten since it was looked at."""
+    def _has_failed(self, uid: str, now: datetime) -> bool:
+        """Fails one job; False when it waits no more, or was deleted and forgotten since it was looked at."""
         try:
             limit = self._store.spec_of(uid).scheduling.max_queue_duration
         except NotFoundError:
-            return None
+            return False
         message = f"waited for devices for {_shown(limit)}, its spec.scheduling.max_queue_duration"
         return self._store.fail_waiting(uid, Job.QUEUE_DEADLINE_EXCEEDED, message, now)
 

@@ -94,9 +94,9 @@ class Following:
         reason, message = verdict.outcome.reason, verdict.outcome.message
         to = state_name(verdict.next_state)
         logger.info("%s ended: %s, %s; the job is %s", attempt.full_name, reason_name(reason), message, to)
-        self._instruments.attempt_ended(attempt.name, reason)
+        self._instruments.attempt_ended(attempt.uid, attempt.number, reason)
         if verdict.next_state in TERMINAL_STATES:
-            self._instruments.job_finished(attempt.name, verdict.next_state, reason)
+            self._instruments.job_finished(attempt.uid, verdict.next_state, reason)
         with self._trouble.kept_from_others(f"{attempt.full_name} could not be swept"):
             sweep_job(self._store, attempt.uid)
         return True

@@ -22,9 +22,11 @@ logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 30.0
 """After a job whose files could not be removed, or whose checkpoints could not be gone through."""
+_KEEP_SECONDS: Final = 60.0
+"""The service clock is kept so often at least: so much of it a crash may take."""
 REMEMBER_SECONDS: Final = 7200.0
-"""For so long at least the repeat of a request is given the first result, and for as long again at most while the
-server runs."""
+"""For so long at least the repeat of a request is given the first result, and for as long again at most: by the service
+clock, so that servers that live for an hour each forget, too."""
 
 
 class Housekeeper:
@@ -44,13 +46,13 @@ class Housekeeper:
         self._clock = clock
         self._clock_at_start = clock()
         self._served_before = 0.0
-        self._forget_at = clock() + REMEMBER_SECONDS
+        self._kept = self._forgot_at = 0.0
         self._not_before: dict[str, float] = {}
         self._trouble = TroubleLog(logger, clock)
 
     def begin(self) -> None:
         """Reads the service clock and sweeps an artifact root of its own; once, before the first tick."""
-        self._served_before = self._store.clock_seconds()
+        self._served_before = self._kept = self._forgot_at = self._store.clock_seconds()
         self._clock_at_start = self._clock()
         if self._own_root is not None:
             sweep_orphans(self._own_root, self._store.known_jobs)
@@ -60,24 +62,35 @@ class Housekeeper:
 
         Trouble with one kind of work keeps no other from being done: on a full disk it is removals that help.
         """
-        for work in (self._expire, self._settle, self._remove_deleted, self._forget_requests):
+        for work in (self._forget_requests, self._keep_time, self._settle, self._remove_deleted):
             try:
                 work(is_stopping)
             except (GradloomError, OSError) as error:
                 self._trouble.tell("The housekeeper failed", error)
 
     def _forget_requests(self, _is_stopping: Callable[[], bool]) -> None:
-        if self._clock() >= self._forget_at:
-            self._forget_at = self._clock() + REMEMBER_SECONDS
-            self._store.forget_requests()
-
-    def _expire(self, _is_stopping: Callable[[], bool]) -> None:
-        if not self._store.has_time_to_keep():
+        served = self._served()
+        if served // REMEMBER_SECONDS == self._forgot_at // REMEMBER_SECONDS:
             return
-        served = self._served_before + self._clock() - self._clock_at_start
-        self._store.keep_clock(served)
-        for name in self._store.delete_expired(served):
-            self._instruments.job_deleted(name)
+        # Both or neither: forgetting again too soon would forget what was asked a moment ago.
+        with self._store.together():
+            self._store.forget_requests()
+            self._store.keep_clock(served)
+        self._forgot_at = self._kept = served
+
+    def _served(self) -> float:
+        """What the service clock shows."""
+        return self._served_before + self._clock() - self._clock_at_start
+
+    def _keep_time(self, _is_stopping: Callable[[], bool]) -> None:
+        served, is_needed = self._served(), self._store.has_time_to_keep()
+        if is_needed or served - self._kept >= _KEEP_SECONDS:
+            self._store.keep_clock(served)
+            self._kept = served
+        if not is_needed:
+            return
+        for uid, name in self._store.delete_expired(served).items():
+            self._instruments.job_deleted(uid)
             logger.info("%s is deleted: the time that its spec.retention gives it after its end is over", name)
 
     def _settle(self, is_stopping: Callable[[], bool]) -> None:

@@ -27,6 +27,8 @@ WAIT_BUCKETS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 36
 STARTUP_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 60, 300)
 STEP_BUCKETS: Final = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 SAVE_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+IN_FLIGHT_SECONDS: Final = 60.0
+"""A report comes so long at most after the end of the job that it was stored before."""
 RPC_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 
 
@@ -100,34 +102,34 @@ class Instruments:
         """Takes how long after its claim an attempt reached a phase: `assigned`, `prepared`, `first_step`."""
         self._startup.labels(phase).observe(max(0.0, seconds))
 
-    def attempt_reported(self, name: JobName, attempt: int, report: attempt_pb2.ReportRequest) -> None:
-        """Takes one report of a running attempt."""
+    def attempt_reported(self, uid: str, name: JobName, attempt: int, report: attempt_pb2.ReportRequest) -> None:
+        """Takes one report of an attempt, which may have ended since it was stored."""
         if report.steps > 0 and report.mean_step_seconds >= 0:
             self.step_seconds.observe(report.mean_step_seconds, report.steps)
         if name.is_tombstone:
             return
-        newly_stepped = self.jobs.report(name, attempt, report)
+        newly_stepped = self.jobs.report(uid, name, attempt, report)
         if newly_stepped:
             self.attempt_reached("first_step", report.progress.first_step_duration.ToNanoseconds() / 1e9)
 
-    def checkpoint_recorded(self, name: JobName, request: attempt_pb2.RecordCheckpointRequest) -> None:
+    def checkpoint_recorded(self, uid: str, name: JobName, request: attempt_pb2.RecordCheckpointRequest) -> None:
         """Takes what a checkpoint cost; it is the job's newest."""
         if not name.is_tombstone:
-            self.jobs.checkpoint(name, request.save_seconds, request.checkpoint.size_bytes)
+            self.jobs.checkpoint(uid, name, request.save_seconds, request.checkpoint.size_bytes)
 
-    def attempt_ended(self, name: JobName, reason: int) -> None:
+    def attempt_ended(self, uid: str, number: int, reason: int) -> None:
         """Counts an ended attempt; no heartbeat is expected of the job until another one reports."""
-        self.jobs.rest(name)
+        self.jobs.rest(uid, number)
         self._attempts.labels(reason_name(reason)).inc()
 
-    def job_finished(self, name: JobName, state: int, reason: int) -> None:
+    def job_finished(self, uid: str, state: int, reason: int) -> None:
         """Counts a job that became terminal; its own series go after the grace."""
         self._jobs_finished.labels(state_name(state), reason_name(reason)).inc()
-        self.jobs.end(name)
+        self.jobs.end(uid)
 
-    def job_deleted(self, name: JobName) -> None:
+    def job_deleted(self, uid: str) -> None:
         """A job is gone: so are its own series, for its name is free."""
-        self.jobs.drop(name)
+        self.jobs.drop(uid)
 
     def rpc_handled(self, service: str, method: str, code: str, seconds: float) -> None:
         """Counts one RPC."""
@@ -182,11 +184,15 @@ class WeightedHistogram(Collector):
 
 @dataclass
 class _JobValues:
-    """What is exported of one job."""
+    """What is exported of one job, once it has reported."""
 
-    beaten_at: float | None
+    name: JobName | None = None
+    """None while there is nothing to export, and when it was deleted."""
+    beaten_at: float | None = None
     """None while no attempt lives."""
     attempt: int = 0
+    ended_attempt: int = 0
+    """The newest that has ended."""
     beat: int = 0
     examples: int = 0
     steps: int = 0
@@ -198,23 +204,27 @@ class _JobValues:
 
 
 class JobSeries(Collector):
-    """The series that belong to one job, for as long as it lives and a grace."""
+    """The series that belong to one job, by its uid, for as long as it lives and a grace."""
 
     def __init__(self, grace_seconds: float, clock: Callable[[], float]):
         self._grace_seconds = grace_seconds
         self._clock = clock
-        self._jobs: dict[JobName, _JobValues] = {}
-        # In the order of their ends: whether anybody scrapes or not, none is kept beyond the grace.
-        self._ended: deque[tuple[float, JobName]] = deque()
+        # What has ended or was deleted stays here for a while: what of it is still on its way revives nothing.
+        self._jobs: dict[str, _JobValues] = {}
+        # In the order of their ends: whether anybody scrapes or not, none is kept for ever.
+        self._ended: deque[tuple[float, str]] = deque()
         self._lock = threading.Lock()
 
-    def report(self, name: JobName, attempt: int, report: attempt_pb2.ReportRequest) -> bool:
+    def report(self, uid: str, name: JobName, attempt: int, report: attempt_pb2.ReportRequest) -> bool:
         """Takes a report; returns whether it is the first to know of the end of the attempt's first step."""
         now = self._clock()
         with self._lock:
-            values = self._living(name)
+            values = self._values(uid)
+            if values.ended_at is not None or attempt <= values.ended_attempt:
+                return False
+            values.name = name
             if attempt != values.attempt:
-                values.attempt, values.beat, values.first_step_seen = attempt, 0, False
+                values.attempt, values.beat, values.first_step_seen, values.beaten_at = attempt, 0, False, now
             if report.beat > values.beat:
                 values.beat, values.beaten_at = report.beat, now
             values.examples += max(0, report.examples)
@@ -227,50 +237,52 @@ class JobSeries(Collector):
             values.first_step_seen |= newly_stepped
             return newly_stepped
 
-    def checkpoint(self, name: JobName, save_seconds: float, size_bytes: int) -> None:
+    def checkpoint(self, uid: str, name: JobName, save_seconds: float, size_bytes: int) -> None:
         """Takes a checkpoint that was put on record."""
         with self._lock:
-            values = self._living(name)
-            values.save_seconds.observe(max(0.0, save_seconds))
-            values.checkpoint_bytes = size_bytes
+            values = self._values(uid)
+            if values.ended_at is None:
+                values.name = name
+                values.save_seconds.observe(max(0.0, save_seconds))
+                values.checkpoint_bytes = size_bytes
 
-    def _living(self, name: JobName) -> _JobValues:
-        """The values of a job that lives; the lock is held."""
-        values = self._jobs.get(name)
-        if values is None or values.ended_at is not None:
-            # Of a job that had ended, this is its id's next user.
-            values = self._jobs[name] = _JobValues(beaten_at=self._clock())
-        return values
+    def _values(self, uid: str) -> _JobValues:
+        """The values of a job, of which there may have been none; the lock is held."""
+        return self._jobs.setdefault(uid, _JobValues())
 
-    def rest(self, name: JobName) -> None:
-        """No attempt of the job lives: it waits, is paused or ends."""
+    def rest(self, uid: str, attempt: int) -> None:
+        """This attempt has ended, and none lives: the job waits, is paused or ends."""
         with self._lock:
-            values = self._jobs.get(name)
-            if values is not None:
-                values.beaten_at = None
+            values = self._values(uid)
+            values.beaten_at, values.ended_attempt = None, attempt
 
-    def end(self, name: JobName) -> None:
+    def end(self, uid: str) -> None:
         """The job is terminal: its series live for the grace from now on."""
         with self._lock:
-            values = self._jobs.get(name)
-            if values is not None and values.ended_at is None:
-                values.ended_at = self._clock()
-                self._ended.append((values.ended_at, name))
-                self._forget(values.ended_at)
+            self._end(uid)
 
-    def drop(self, name: JobName) -> None:
+    def drop(self, uid: str) -> None:
         """The job is deleted: its series end at once."""
         with self._lock:
-            self._jobs.pop(name, None)
+            self._end(uid).name = None
+
+    def _end(self, uid: str) -> _JobValues:
+        """Takes no more of the job; the lock is held."""
+        values = self._values(uid)
+        if values.ended_at is None:
+            values.ended_at = self._clock()
+            self._ended.append((values.ended_at, uid))
+            self._forget(values.ended_at)
+        return values
 
     def _forget(self, now: float) -> None:
-        """Drops the series of jobs whose grace is over; the lock is held."""
-        while self._ended and now - self._ended[0][0] >= self._grace_seconds:
-            ended_at, name = self._ended.popleft()
-            values = self._jobs.get(name)
-            # Another one, when the id has a next user.
-            if values is not None and values.ended_at == ended_at:
-                del self._jobs[name]
+        """Drops jobs whose grace is over, and of which nothing can be on its way; the lock is held."""
+        kept_seconds = max(self._grace_seconds, IN_FLIGHT_SECONDS)
+        while self._ended and now - self._ended[0][0] >= kept_seconds:
+            del self._jobs[self._ended.popleft()[1]]
+
+    def _shown(self, values: _JobValues, now: float) -> bool:
+        return values.ended_at is None or now - values.ended_at < self._grace_seconds
 
     def collect(self) -> Iterator[Metric]:
         """Gives the series of every job that lives or has ended within the grace."""
@@ -278,8 +290,11 @@ class JobSeries(Collector):
         with self._lock:
             self._forget(now)
             families = _JobFamilies()
-            for name, values in self._jobs.items():
-                families.add([name.project, name.job_id], values, now)
+            # By name: of an id that has a next user, the values of that one.
+            shown = {values.name: values for values in self._jobs.values() if self._shown(values, now)}
+            for name, values in shown.items():
+                if name is not None:
+                    families.add([name.project, name.job_id], values, now)
         yield from families.all()
 
 

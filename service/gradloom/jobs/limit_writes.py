@@ -63,13 +63,13 @@ class LimitWrites:
             update = jobs.update().where(jobs.c.uid == sa.bindparam("job")).values(backoff_seconds=None)
             connection.execute(update, [{"job": uid} for uid in uids])
 
-    def fail_waiting(self, uid: str, reason: int, message: str, now: datetime) -> JobName | None:
-        """QUEUED becomes FAILED; returns the job's name, None when it no longer waits: then nothing changed."""
+    def fail_waiting(self, uid: str, reason: int, message: str, now: datetime) -> bool:
+        """QUEUED becomes FAILED; False when it no longer waits: then nothing changed."""
         with self._database.write() as connection:
             row = connection.execute(sa.select(jobs.c.project, jobs.c.job_id).where(jobs.c.uid == uid)).one_or_none()
             if row is None:
                 # Cancelled, deleted and forgotten since it was looked at.
-                return None
+                return False
             name = JobName(row.project, row.job_id)
             error = job_pb2.JobError(message=message, hint=hint(reason, name, attempt=0))
             moved = move_job(
@@ -83,4 +83,4 @@ class LimitWrites:
                 error=error.SerializeToString(),
             )
         self.hub.publish(uid)
-        return None if moved is None else name
+        return moved is not None

@@ -11,7 +11,7 @@ from gradloom.job import JobName, state_name
 from gradloom.jobs.attempt_writes import stop_attempt
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
-from gradloom.jobs.queries import uid_of, whole_job
+from gradloom.jobs.queries import BASIC, job_by_name, job_in_view, no_job, whole_job
 from gradloom.jobs.requests import once, refuse_stale
 from gradloom.jobs.transitions import move_job
 from gradloom.v1 import job_pb2
@@ -51,9 +51,18 @@ class PauseWrites:
         return resumed
 
 
+def _found(connection: sa.Connection, name: JobName, etag: str) -> str:
+    """The uid of a job that has the etag, if one is given; its specs, which may be large, are not read for that."""
+    row = job_by_name(connection, name, BASIC)
+    if row is None:
+        raise no_job(name)
+    refuse_stale(job_in_view(row, BASIC), etag)
+    uid: str = row.uid
+    return uid
+
+
 def _pause(connection: sa.Connection, name: JobName, etag: str, now: datetime) -> job_pb2.Job:
-    uid = uid_of(connection, name)
-    refuse_stale(whole_job(connection, uid), etag)
+    uid = _found(connection, name, etag)
     # Whoever resumes it means now: a backoff is over.
     told: dict[str, Any] = {"reason": Job.PAUSED_BY_USER, "message": _PAUSED, "backoff_seconds": None}
     if move_job(connection, uid, Job.PAUSED, now, came_from=[Job.QUEUED], **told) is None:
@@ -67,8 +76,7 @@ def _pause(connection: sa.Connection, name: JobName, etag: str, now: datetime) -
 
 
 def _resume(connection: sa.Connection, name: JobName, etag: str, now: datetime) -> job_pb2.Job:
-    uid = uid_of(connection, name)
-    refuse_stale(whole_job(connection, uid), etag)
+    uid = _found(connection, name, etag)
     move_job(connection, uid, Job.QUEUED, now, came_from=[Job.PAUSED], message="a user resumed the job")
     job = whole_job(connection, uid)
     if job.state not in (Job.QUEUED, Job.STARTING, Job.RUNNING):

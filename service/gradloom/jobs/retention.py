@@ -52,8 +52,8 @@ class Retention:
         with self._database.read() as connection:
             return bool(connection.scalar(sa.select(waits)))
 
-    def delete_expired(self, clock_seconds: float) -> list[JobName]:
-        """Deletes jobs whose time to live is over, none of which another job needs; returns the names they had."""
+    def delete_expired(self, clock_seconds: float) -> dict[str, JobName]:
+        """Deletes jobs whose time to live is over and that no other job needs; returns the names they had, by uid."""
         expired = (
             sa.select(jobs.c.uid, jobs.c.project, jobs.c.job_id)
             .where(jobs.c.ttl_seconds.is_not(None), jobs.c.expires_at_seconds <= clock_seconds)
@@ -62,14 +62,14 @@ class Retention:
         )
         with self._database.read() as connection:
             if connection.execute(expired).first() is None:
-                return []
+                return {}
         with self._database.write() as connection:
             rows = connection.execute(expired).all()
             for row in rows:
                 bury(connection, row.uid)
         for row in rows:
             self.hub.publish(row.uid)
-        return [JobName(row.project, row.job_id) for row in rows]
+        return {row.uid: JobName(row.project, row.job_id) for row in rows}
 
     def unsettled_jobs(self, but: Collection[str] = ()) -> list[str]:
         """Uids of jobs that have ended, and whose checkpoints nobody has gone through since.

@@ -7,8 +7,8 @@ import pytest
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import MAX_UNCOUNTED_ATTEMPTS, NEXT_STATES, REASON_RULES
+from gradloom.jobs.ended_logs import AttemptLog
 from gradloom.jobs.launcher import Ended, LaunchError, Lost
-from gradloom.jobs.leavings import AttemptLog
 from gradloom.jobs.outcome import decide
 from gradloom.jobs.records import AttemptRow
 from gradloom.supervisor.attempt_directory import ExitRecord

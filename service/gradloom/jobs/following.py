@@ -5,14 +5,16 @@ An attempt is ended in the store only once nothing of it is left.
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from gradloom.errors import AttemptSupersededError, WrongStateError
 from gradloom.job import SAVING_REASONS, TERMINAL_STATES, reason_name, state_name
+from gradloom.jobs.ended_logs import EndedLogs
 from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, Ended, Launcher, LaunchError, Lost, Observation
-from gradloom.jobs.leavings import read_log, remove_unfinished
+from gradloom.jobs.leavings import remove_unfinished
 from gradloom.jobs.outcome import decide
 from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.store import Store
@@ -49,6 +51,7 @@ class Following:
         self._save_seconds = timing.save_seconds
         self._seen_at: dict[tuple[str, int, str], float] = {}
         self._stops_sent: set[tuple[str, int]] = set()
+        self._logs = EndedLogs()
         self._trouble = TroubleLog(logger, clock)
 
     def hurry(self, timeout_seconds: float) -> None:
@@ -57,14 +60,19 @@ class Following:
         self._save_seconds = timeout_seconds - min(_END_SECONDS, timeout_seconds / 2)
 
     def follow(self, now: datetime) -> list[AttemptRow]:
-        """Looks after every live attempt; returns those that live on."""
+        """Looks after every live attempt; returns those that live on.
+
+        One that has ended holds no devices, though it is not ended in the store before its log has been read.
+        """
         left = []
         for attempt in self._store.live_attempts():
             ended = False
             with self._trouble.kept_from_others(f"{attempt.full_name} could not be looked after"):
                 ended = self._settle(attempt, now)
             if not ended:
-                left.append(attempt)
+                is_over = self._logs.is_reading(attempt.directory)
+                left.append(replace(attempt, devices_released=True) if is_over else attempt)
+        self._logs.keep({attempt.directory for attempt in left})
         keys = {(attempt.uid, attempt.number) for attempt in left}
         self._stops_sent &= keys
         self._seen_at = {key: at for key, at in self._seen_at.items() if key[:2] in keys}
@@ -81,10 +89,12 @@ class Following:
             return Alive()
 
     def end(self, attempt: AttemptRow, observed: Ended | Lost | LaunchError, now: datetime) -> bool:
-        """Ends an attempt of which nothing is left; False when its job has changed meanwhile: then look again."""
+        """Ends an attempt of which nothing is left; False when its job changed, or its log is read: then look again."""
         directory = attempt.directory
+        if (log := self._logs.read(directory)) is None:
+            return False
         retry = self._store.spec_of(attempt.uid).retry
-        verdict = decide(attempt, observed, read_log(directory), retry)
+        verdict = decide(attempt, observed, log, retry)
         remove_unfinished(directory, keep_export=verdict.next_state == job_pb2.Job.SUCCEEDED)
         try:
             self._store.end_attempt(attempt.uid, attempt.number, verdict.outcome, verdict.next_state, now)

@@ -12,10 +12,10 @@ from gradloom.job import (
     Fault,
     reason_name,
 )
+from gradloom.jobs.ended_logs import AttemptLog
 from gradloom.jobs.finality import Finality, Tally, finality
 from gradloom.jobs.hints import hint
 from gradloom.jobs.launcher import Ended, LaunchError, Lost
-from gradloom.jobs.leavings import AttemptLog
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
 from gradloom.spec.limits import seconds_of
 from gradloom.supervisor.attempt_directory import ExitRecord

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,8 +78,9 @@ def test_without_tensorflow_the_server_starts_without_the_packages(caplog: pytes
     assert Catalogue.load().get("layer", "acme>Scale") is None
 
 
-def test_without_packages_no_process_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_packages_no_process_is_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv(LEFT_OUT, "alpha,beta")
-    before = time.monotonic()
     bring_in_packages(("/does/not/exist",))
-    assert time.monotonic() - before < 1
+    assert caplog.records == [], "one that could not be started is an error in the log"

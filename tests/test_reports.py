@@ -11,7 +11,7 @@ from gradloom.errors import AttemptSupersededError, PermissionDeniedError, Wrong
 from gradloom.trainer import points, reports
 from gradloom.trainer.control import ControlPlane
 from gradloom.trainer.points import MOST_PER_REPORT
-from gradloom.trainer.reports import INTERVAL_SECONDS, Look, Reporter
+from gradloom.trainer.reports import Look, Reporter
 from gradloom.trainer.speed import Speed
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.attempt_service import TOKEN, AttemptServer
@@ -32,6 +32,12 @@ def control(server):
 @pytest.fixture
 def stops():
     return []
+
+
+@pytest.fixture
+def no_beats(monkeypatch):
+    """From now on, reports are made for news alone."""
+    monkeypatch.setattr(reports, "INTERVAL_SECONDS", 3600.0)
 
 
 @pytest.fixture
@@ -57,13 +63,11 @@ def test_the_beat_moves_while_nothing_happens(server, reporter):
     assert [report.beat for report in server.reports[:3]] == [1, 2, 3]
 
 
-def test_a_phase_and_an_event_are_told_before_the_next_beat(server, reporter):
+def test_a_phase_and_an_event_are_told_before_the_next_beat(server, no_beats, reporter):
     server.wait_until(lambda: server.reports)
-    before = time.monotonic()
     reporter.update(phase=job_pb2.Progress.TRAINING, epoch=1, scalars={"loss": 0.5})
     reporter.add_event(epoch_ended(1))
     reporter.flush()
-    assert time.monotonic() - before < 0.4
     assert server.reports[-1].progress.phase == job_pb2.Progress.TRAINING
     assert server.reports[-1].progress.scalars == {"loss": 0.5}
     assert epochs(server.events) == [1]
@@ -106,41 +110,39 @@ def test_an_answer_that_is_lost_stores_no_point_twice(server, reporter):
     assert server.points == [point(step) for step in (10, 20, 30, 40)]
 
 
-def test_points_wait_for_the_beat_until_a_report_is_full(server, reporter):
+def test_points_wait_for_the_beat_until_a_report_is_full(server, no_beats, reporter):
     reporter.flush()
     seen = len(server.reports)
     for step in range(1, MOST_PER_REPORT):
         reporter.add_point(point(step))
-    assert len(server.reports) - seen <= 1
-    begun = time.monotonic()
+    assert len(server.reports) == seen
     reporter.flush()
     for step in range(1, 3 * MOST_PER_REPORT):
         reporter.add_point(point(step))
-    reporter.flush()
     # What a report has no room for does not wait for a beat.
-    assert time.monotonic() - begun < 2 * INTERVAL_SECONDS
+    reporter.flush()
     assert max(len(report.points) for report in server.reports) == MOST_PER_REPORT
     assert [one.global_step for one in server.points[MOST_PER_REPORT - 1 :]] == list(range(1, 3 * MOST_PER_REPORT))
 
 
 def test_a_flush_waits_for_no_point_that_comes_after_it(server, reporter):
-    done = threading.Event()
+    done, recorded = threading.Event(), []
 
     def record():
         for step in itertools.count(1):
             reporter.add_point(point(step))
+            recorded.append(step)
             if done.wait(0.0002):
                 return
 
     recording = threading.Thread(target=record)
     recording.start()
-    begun = time.monotonic()
     for _ in range(3):
+        before = len(recorded)
         reporter.flush()
-    taken = time.monotonic() - begun
+        assert len(server.points) >= before
     done.set()
     recording.join()
-    assert taken < 5
 
 
 def test_recording_waits_for_a_server_that_is_away_once_the_memory_for_points_is_full(server, reporter, monkeypatch):

@@ -517,8 +517,7 @@ def drain(world: World, timeout_seconds: float, is_hurried: Callable[[], bool] =
 def test_a_drain_has_a_training_attempt_save_and_the_next_one_goes_on_from_there(world: World) -> None:
     world.do(f"while not os.path.exists({str(world.root / 'saved')!r}): time.sleep(0.02)\nsys.exit(3)")
     train(world, "a")
-    started = time.monotonic()
-    draining = drain(world, 30.0)
+    draining = drain(world, 600.0)
     answer = world.store.record_report(world.job("a").uid, 1, report(2, step=20), world.desk.now())
     assert answer.directive == attempt_pb2.ReportResponse.CHECKPOINT_AND_STOP
     time.sleep(0.5)
@@ -527,8 +526,9 @@ def test_a_drain_has_a_training_attempt_save_and_the_next_one_goes_on_from_there
     world.desk.save(attempt, 20)
     (world.root / "saved").touch()
     draining.join()
-    assert time.monotonic() - started < 10.0
     assert (world.state("a"), world.reasons("a")) == ("QUEUED", ["SERVER_STOPPED"])
+    ((ended,), _) = world.store.list_attempts(name_of("a"))
+    assert (ended.exit_code, ended.HasField("signal")) == (3, False), "it ended by itself"
     assert world.job("a").progress.checkpoint_step == 20
     assert world.store.attempts_of(attempt.uid)[0].counted_attempts == 0
 
@@ -537,24 +537,21 @@ def test_a_drain_ends_a_training_attempt_that_does_not_save_within_the_timeout(w
     train(world, "a")
     started = time.monotonic()
     world.scheduler.drain(2.0)
-    assert 1.0 <= time.monotonic() - started < 2.0 + 1.0
+    assert time.monotonic() - started >= 1.0, "half of it is for saving"
     assert (world.state("a"), world.reasons("a")) == ("QUEUED", ["SERVER_STOPPED"])
 
 
 def test_a_drain_that_is_hurried_waits_for_no_checkpoint(world: World) -> None:
     train(world, "a")
-    started = time.monotonic()
     world.scheduler.drain(600.0, lambda: True)
-    assert time.monotonic() - started < 5.0
     assert (world.state("a"), world.reasons("a")) == ("QUEUED", ["SERVER_STOPPED"])
 
 
 @pytest.mark.parametrize("phase", ["PREPARING", "EXPORTING", "PROVING"])
 def test_a_drain_ends_at_once_what_cannot_save(world: World, phase: str) -> None:
     train(world, "a", phase=job_pb2.Progress.Phase.Value(phase))
-    started = time.monotonic()
+    # Longer than a test may take.
     world.scheduler.drain(600.0)
-    assert time.monotonic() - started < 5.0
     assert (world.state("a"), world.reasons("a")) == ("QUEUED", ["SERVER_STOPPED"])
 
 

@@ -199,7 +199,7 @@ def _lateness(server: Server, followers: Sequence[Follower]) -> Iterator[Figure]
     for stream in late[0]:
         seconds = [second for one in late for second in one[stream]]
         yield Figure(f"{stream}: latest of {len(seconds)} ends of epochs", max(seconds), "s", LATEST_SECONDS)
-    yield Figure("followed jobs of which anything was missing, double or out of order", wrong, "", 0)
+    yield Figure("followed jobs with anything missing, double or out of order", wrong, "", 0)
 
 
 def _seconds(text: str) -> float:

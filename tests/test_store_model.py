@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import (
@@ -114,16 +114,29 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.desk.store.close()
         self.directory.cleanup()
 
-    @rule(job_id=JOB_IDS)
-    def create(self, job_id):
+    @rule(data=st.data())
+    def something_happens(self, data):
+        """One thing of all that can: were each a rule of its own, most histories would leave out what begins others."""
+        can = ["create"] * 3 + ["claim"] * 3 + ["forget", "reopen"]
+        if self.jobs:
+            can += ["cancel", "pause", "resume", "update", "delete", "retry"]
+        if self.answered:
+            can += ["repeat"]
+        if any(job.attempts for job in self.everyone()):
+            can += ["report", "report", "report", "save", "save", "stop", "finish", "end", "end"]
+        getattr(self, data.draw(st.sampled_from(can), "what happens"))(data)
+
+    def create(self, data):
+        job_id = data.draw(JOB_IDS, "job id")
         if job_id in self.jobs:
             with pytest.raises(AlreadyExistsError):
                 self.desk.create(job_id)
         else:
             self.jobs[job_id] = ModelJob(self.desk.create(job_id).uid)
 
-    @rule(job_id=JOB_IDS, request_id=st.uuids().map(str))
-    def cancel(self, job_id, request_id):
+    def cancel(self, data):
+        job_id = data.draw(JOB_IDS, "job id")
+        request_id = data.draw(st.uuids().map(str), "request id")
         job = self.jobs.get(job_id)
         if job is None:
             return
@@ -134,8 +147,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
         job.cancel()
         self.answer(lambda: self.desk.store.cancel_job(name_of(job_id), request_id, "", self.desk.now()), job)
 
-    @rule(job_id=JOB_IDS, request_id=st.uuids().map(str))
-    def pause(self, job_id, request_id):
+    def pause(self, data):
+        job_id = data.draw(JOB_IDS, "job id")
+        request_id = data.draw(st.uuids().map(str), "request id")
+
         def ask():
             return self.desk.store.pause_job(name_of(job_id), "", request_id, "", self.desk.now())
 
@@ -151,8 +166,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
             job.stop(Job.PAUSED_BY_USER)
         self.answer(ask, job)
 
-    @rule(job_id=JOB_IDS, request_id=st.uuids().map(str))
-    def resume(self, job_id, request_id):
+    def resume(self, data):
+        job_id = data.draw(JOB_IDS, "job id")
+        request_id = data.draw(st.uuids().map(str), "request id")
+
         def ask():
             return self.desk.store.resume_job(name_of(job_id), "", request_id, "", self.desk.now())
 
@@ -165,8 +182,11 @@ class StoreAgainstModel(RuleBasedStateMachine):
             job.move(Job.QUEUED)
         self.answer(ask, job)
 
-    @rule(job_id=JOB_IDS, priority=st.integers(-2, 2), stale=st.booleans(), request_id=st.uuids().map(str))
-    def update(self, job_id, priority, stale, request_id):
+    def update(self, data):
+        job_id = data.draw(JOB_IDS, "job id")
+        priority = data.draw(st.integers(-2, 2), "priority")
+        stale = data.draw(st.booleans(), "stale")
+        request_id = data.draw(st.uuids().map(str), "request id")
         job = self.jobs.get(job_id)
         if job is None:
             return
@@ -183,16 +203,15 @@ class StoreAgainstModel(RuleBasedStateMachine):
         changes, job.priority = job.priority != priority, priority
         assert (self.answer(ask, job).etag != etag) == changes
 
-    @precondition(lambda self: self.answered)
-    @rule(data=st.data())
     def repeat(self, data):
         ask, first = data.draw(st.sampled_from(self.answered), "request")
         if not self.desk.store.known_jobs([first.uid]):
             first.ClearField("spec")
         assert ask() == first
 
-    @rule(job_id=JOB_IDS, force=st.booleans())
-    def delete(self, job_id, force):
+    def delete(self, data):
+        job_id = data.draw(JOB_IDS, "job id")
+        force = data.draw(st.booleans(), "force")
         job = self.jobs.get(job_id)
         needed = job is not None and any(
             other.retry_source is not None and other.retry_source[0] is job and other.state not in TERMINAL_STATES
@@ -207,8 +226,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         job.cancel()
         self.buried.append(self.jobs.pop(job_id))
 
-    @rule()
-    def forget(self):
+    def forget(self, data):
         gone = [job for job in self.buried if job.state in TERMINAL_STATES]
         assert {deleted.uid for deleted in self.desk.store.deleted_jobs()} == {job.uid for job in gone}
         for job in gone:
@@ -217,8 +235,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
                 self.desk.store.snapshot_by_uid(job.uid)
         self.buried = [job for job in self.buried if job not in gone]
 
-    @rule(job_id=JOB_IDS, data=st.data())
-    def retry(self, job_id, data):
+    def retry(self, data):
+        job_id = data.draw(JOB_IDS, "job id")
         ended = {name: job for name, job in self.jobs.items() if job.state in TERMINAL_STATES}
         if job_id in self.jobs or not ended:
             return
@@ -229,15 +247,14 @@ class StoreAgainstModel(RuleBasedStateMachine):
         job = self.desk.store.create_job(name_of(job_id), a_job(), None, "", self.desk.now(), retried)
         self.jobs[job_id] = ModelJob(job.uid, retry_source=place and (old, place))
 
-    @precondition(lambda self: any(job.attempts for job in self.everyone()))
-    @rule(data=st.data(), reason=REASONS)
-    def stop(self, data, reason):
+    def stop(self, data):
+        reason = data.draw(REASONS, "reason")
         job, number = self.some_attempt(data)
         stops = self.is_live(job, number) and job.stop(reason)
         assert self.desk.store.mark_stopping(job.uid, number, reason, "so it is") == stops
 
-    @rule(job_id=JOB_IDS)
-    def claim(self, job_id):
+    def claim(self, data):
+        job_id = data.draw(JOB_IDS, "job id")
         job = self.jobs.get(job_id)
         if job is None:
             return
@@ -253,9 +270,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
         job.live, job.finished, job.stopping, job.reported_events = True, None, None, 0
         assert claimed.number == job.attempts
 
-    @precondition(lambda self: any(job.attempts for job in self.everyone()))
-    @rule(data=st.data(), offset_back=st.integers(0, 2), events=st.integers(0, 3), trains=st.booleans())
-    def report(self, data, offset_back, events, trains):
+    def report(self, data):
+        offset_back = data.draw(st.integers(0, 2), "offset back")
+        events = data.draw(st.integers(0, 3), "events")
+        trains = data.draw(st.booleans(), "trains")
         job, number = self.some_attempt(data)
         phase = job_pb2.Progress.TRAINING if trains else job_pb2.Progress.PREPARING
         look = report(self.desk.seconds, phase)
@@ -272,9 +290,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert told.directive == job.directive()
         job.reported_events = max(job.reported_events, look.event_offset + events)
 
-    @precondition(lambda self: any(job.attempts for job in self.everyone()))
-    @rule(data=st.data(), further=st.integers(0, 2), best=st.booleans())
-    def save(self, data, further, best):
+    def save(self, data):
+        further = data.draw(st.integers(0, 2), "further")
+        best = data.draw(st.booleans(), "best")
         job, number = self.some_attempt(data)
         step = further + max((step for attempt, step in job.saved if attempt == number), default=0)
         checkpoint = a_checkpoint(step, best=best)
@@ -289,9 +307,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
         gone = [one for one in [*before, (number, step)] if one not in job.saved]
         assert set(told.dropped) == {Path("/a", job.uid, str(one), f"checkpoints/{step}.ckpt") for one, step in gone}
 
-    @precondition(lambda self: any(job.attempts for job in self.everyone()))
-    @rule(data=st.data(), proven=st.booleans())
-    def finish(self, data, proven):
+    def finish(self, data):
+        proven = data.draw(st.booleans(), "proven")
         job, number = self.some_attempt(data)
         how = completed(number) if proven else attempt_pb2.FinishAttemptRequest(reason=Job.TRAINER_RAISED)
         if self.is_live(job, number):
@@ -301,9 +318,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
             with pytest.raises(AttemptSupersededError):
                 self.desk.store.finish_attempt(job.uid, number, how, self.desk.now())
 
-    @precondition(lambda self: any(job.attempts for job in self.everyone()))
-    @rule(data=st.data(), end=ENDS)
-    def end(self, data, end):
+    def end(self, data):
+        end = data.draw(ENDS, "end")
         job, number = self.some_attempt(data)
         reason, next_state = end
         if not self.is_live(job, number):
@@ -320,8 +336,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         job.move(next_state)
         job.live = False
 
-    @rule()
-    def reopen(self):
+    def reopen(self, data):
         self.desk.store.close()
         self.desk.store = STORES[self.kind](Path(self.directory.name))
 
@@ -389,6 +404,6 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
 
 StoreAgainstModel.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestStoreAgainstModel = StoreAgainstModel.TestCase

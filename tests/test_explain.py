@@ -255,6 +255,15 @@ def test_each_phase_of_a_running_attempt_has_its_sentence(place: Place, phase: s
     assert told.running.silent_duration.ToMilliseconds() == 300
 
 
+def test_who_prepares_for_long_is_told_as_such_with_what_ends_it(place: Place) -> None:
+    place.create("digits")
+    place.train("digits", phase=Progress.PREPARING)
+    place.desk.seconds += 150
+    told = place.explain("digits")
+    assert told.summary.startswith("digits prepares model and data: attempt 1 on CPU:0; it has not trained yet after ")
+    assert "spec.scheduling.max_run_duration or `gradloom cancel digits`" in told.hint
+
+
 def test_a_silent_trainer_a_full_disk_and_a_checkpoint_without_room_are_told(place: Place) -> None:
     place.create("digits")
     place.train("digits")
@@ -296,7 +305,7 @@ def test_a_pause_is_told_until_it_is_over_with_where_the_job_goes_on(place: Plac
     place.end(attempt, Job.PAUSED_BY_USER, Job.PAUSED)
     told = place.explain("digits")
     assert told.summary == "digits is paused and holds no devices; it goes on from step 1,100 when it is resumed."
-    assert told.hint == "`gradloom resume digits` puts it back into the queue; it goes on where it stopped."
+    assert told.hint == "`gradloom resume digits` puts it back into the queue."
     assert told.attempts[0].consequence == (
         "It does not count against retry.max_attempts. Attempt 2 follows when it is resumed."
     )

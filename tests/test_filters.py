@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradloom.errors import FieldFault, InvalidRequestError
+from gradloom.job import ID_PATTERN
 from gradloom.jobs.database import Database
 from gradloom.jobs.store import Store
 from gradloom.v1 import job_pb2
@@ -69,8 +70,11 @@ def asked(field: str, comparator: str, value: Any, text: str) -> Asked:
     compare = COMPARATORS[comparator]
 
     def means(row: Row) -> bool:
-        there = value_of(row, field)
-        return there is not None and compare(there, value)
+        there, wanted = value_of(row, field), value
+        if field == "retry_of" and comparator in ("=", ":", "!=") and ID_PATTERN.fullmatch(value):
+            # An id alone is that of a job of the same project.
+            wanted = f"projects/{row['project']}/jobs/{value}"
+        return there is not None and compare(there, wanted)
 
     return f"{field} {comparator} {text}", means
 
@@ -222,6 +226,7 @@ REFUSED = [
     ("create_time > yesterday", "RFC 3339"),
     ("create_time > 2026-13-01T00:00:00Z", "RFC 3339"),
     ("create_time > 2026-11-22T00:00:00", "RFC 3339"),
+    ('create_time > "2026-11-22T00:00:00+99:99"', "RFC 3339"),
     ("end_time = 99999-01-01T00:00:00Z", "RFC 3339"),
     ("display_name < abc*", "whole value"),
     ('labels."Team" = x', "key that matches"),

@@ -1,5 +1,6 @@
 """What a training does while its checkpoints cannot be written."""
 
+import errno
 import threading
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradloom.attempt.v1 import attempt_pb2
-from gradloom.trainer import outcome
+from gradloom.trainer import checkpoints, outcome
 from gradloom.trainer.checkpoints import Header
 from gradloom.trainer.control import ControlPlane
 from gradloom.trainer.reports import Reporter
@@ -16,6 +17,7 @@ from gradloom.trainer.session import Session
 from gradloom.trainer.standby import Instruction
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.attempt_service import TOKEN, AttemptServer
+from tests.supervised import until
 from tests.test_loop import build, examples
 
 
@@ -38,7 +40,13 @@ def saver(attempt, training, **options) -> Saver:
         return Header("uid", "spec", 1, state.global_step, 1)
 
     return Saver(
-        attempt, training, spec_pb2.CheckpointSpec(**options), describe, retry_seconds=0.05, give_up_seconds=0.4
+        attempt,
+        training,
+        spec_pb2.CheckpointSpec(**options),
+        describe,
+        retry_seconds=0.05,
+        give_up_seconds=0.4,
+        stop_seconds=0.5,
     )
 
 
@@ -70,6 +78,36 @@ def test_training_ends_with_the_disks_own_error_once_no_checkpoint_could_be_writ
     (notice,) = [event.message for event in server.events]
     assert notice.startswith("the checkpoint of step 10 could not be written and is tried again: ")
     assert list(Path(session.directory).glob("checkpoints/*")) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_whoever_is_told_to_stop_tries_to_save_for_a_while_and_tells_what_is_lost(attempt, monkeypatch):
+    given, server = attempt
+    stopped: list[str] = []
+
+    class Stopping(Session):
+        def stop(self, cause):
+            stopped.append(cause)
+            raise SystemExit
+
+    session = Stopping(given.instruction, given.assignment, given.control, given.reporter)
+    tries: list[float] = []
+
+    def write(*_):
+        tries.append(time.monotonic())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    training = build(examples(800_000))
+    monkeypatch.setattr(checkpoints, "write", write)
+    with saver(session, training) as saving:
+        threading.Thread(target=training.run_epoch, args=(1,), daemon=True).start()
+        until(lambda: training.global_step)
+        saving.stop_after_saving()
+        until(lambda: stopped)
+    assert len(tries) > 2
+    (cause,) = stopped
+    assert "could not be saved: [Errno 28] No space left on device" in cause
+    assert server.events[-1].message == cause
 
 
 def test_a_due_checkpoint_waits_for_the_one_before_and_the_best_one_is_never_left_out(attempt):

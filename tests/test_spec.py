@@ -173,6 +173,7 @@ BUILDER = {"builder": {"type": "gradloom>SparseMLP", "config": {"name": "mlp", "
         ("spec.retry", {"retry_on": ["STEP_HUNG", "STEP_HUNG"]}, "spec.retry.retry_on[1]"),
         ("spec.retry", {"retry_on": ["x"] * 1000}, "spec.retry.retry_on"),
         ("spec.scheduling", {"max_run_duration": "0.999s"}, "spec.scheduling.max_run_duration"),
+        ("spec.training", {"epochs": 1 << 16, "steps_per_epoch": 1 << 15}, "spec.training.epochs"),
         ("spec.scheduling", {"max_queue_duration": "0s"}, "spec.scheduling.max_queue_duration"),
     ],
 )
@@ -295,6 +296,20 @@ def test_every_fault_of_a_spec_is_told_at_once() -> None:
     job.spec.loss.type = "Mean"
     job.spec.variable_groups[0].clip_norm = -1
     assert len(faults_of(job)) == 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "told"),
+    [
+        (5, -1, "must have nanos below a second, with the sign of its seconds; got 5 and -1"),
+        (5, 2_000_000_000, "must have nanos below a second, with the sign of its seconds; got 5 and 2000000000"),
+        (1 << 62, 0, "must lie between 1s and 315576000000s; got 4.61168601843e+18s"),
+    ],
+)
+def test_a_duration_that_is_none_is_told_why(seconds: int, nanos: int, told: str) -> None:
+    job = changed("spec.scheduling", {})
+    job.spec.scheduling.max_run_duration.CopyFrom(Duration(seconds=seconds, nanos=nanos))
+    assert {fault.field: fault.description for fault in faults_of(job)} == {"spec.scheduling.max_run_duration": told}
 
 
 def test_a_fault_of_a_duration_or_a_reason_names_rule_and_value() -> None:

@@ -269,13 +269,16 @@ def _fill_well_known(message: Message, value: Plain, path: str, faults: Reading)
     elif isinstance(message, struct_pb2.Value):
         _fill_value(message, value, path, faults)
     elif isinstance(message, timestamp_pb2.Timestamp | duration_pb2.Duration):
-        example = "2026-01-01T00:00:00Z" if isinstance(message, timestamp_pb2.Timestamp) else "1.5s"
+        if isinstance(message, timestamp_pb2.Timestamp):
+            rule = 'must be a time such as "2026-01-01T00:00:00Z"'
+        else:
+            rule = 'must be seconds and an s, such as "5400s" or "1.5s", of ten thousand years at most'
         try:
             if not isinstance(value, str):
                 raise ValueError
             message.FromJsonString(value)
         except ValueError:
-            faults.drop(path, f'must be a string such as "{example}"; got {shown(value)}')
+            faults.drop(path, f"{rule}; got {shown(value)}")
 
 
 def _fill_struct_entry(struct: struct_pb2.Struct, key: Plain, value: Plain, path: str, faults: Reading) -> None:

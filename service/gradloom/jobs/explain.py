@@ -29,6 +29,8 @@ Response = service_pb2.ExplainJobResponse
 SHOWN_LINES: Final = 10
 STORY_BYTES: Final = 64 * 1024
 SILENCE_SECONDS: Final = 10.0
+PREPARATION_SECONDS: Final = 60.0
+"""Who prepares for longer may hang: nothing but spec.scheduling.max_run_duration ends that."""
 """A trainer reports twice a second; a silence is worth a word from here on."""
 
 logger = logging.getLogger(__name__)
@@ -94,6 +96,8 @@ class Explainer:
         silent = seconds_of(running.silent_duration)
         if running.HasField("silent_duration") and silent >= SILENCE_SECONDS:
             parts.append(f"its trainer has said nothing for {span(silent)}")
+        if _prepares_long(situation, running):
+            parts.append(f"it has not trained yet after {span(seconds_of(running.running_duration))}")
         left = self._outlook.run_seconds_left(situation.uid)
         if left is not None and not running.stopping_reason:
             parts.append(f"it may hold its devices for another {span(left)} (max_run_duration)")
@@ -104,7 +108,18 @@ class Explainer:
             return FREE_A_DISK
         if running.HasField("silent_duration") and seconds_of(running.silent_duration) >= SILENCE_SECONDS:
             return f"`gradloom logs {reference(situation.name)} -f` shows what it does."
+        if _prepares_long(situation, running):
+            name = reference(situation.name)
+            return (
+                f"`gradloom logs {name} -f` shows what it does. Own code that hangs before the first step is ended by "
+                f"spec.scheduling.max_run_duration or `gradloom cancel {name}`."
+            )
         return ""
+
+
+def _prepares_long(situation: Situation, running: Response.Running) -> bool:
+    is_first = situation.job.progress.phase in (Progress.PHASE_UNSPECIFIED, Progress.PREPARING)
+    return is_first and seconds_of(running.running_duration) >= PREPARATION_SECONDS
 
 
 def _doing(situation: Situation, live: KnownAttempt) -> str:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gradloom.faults import Faults, did_you_mean, shown
+from gradloom.job import ID_PATTERN
 from gradloom.jobs.filter_syntax import AllOf, AnyOf, Comparison, Negation, Node, Value, at, parse
 from gradloom.jobs.schema import jobs
 from gradloom.spec.details import LABEL_KEY
@@ -32,6 +33,8 @@ _COMPARATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 }
 _ORDERINGS: Final = ("<", "<=", ">", ">=")
 _LABELS: Final = "labels"
+_OFFSET: Final = re.compile(r"(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
+"""Of a time from UTC; protobuf takes any two digits."""
 _ANYTHING: Final = Value("", is_prefix=True)
 
 
@@ -136,6 +139,13 @@ def _text(column: sa.ColumnElement[Any], comparator: str, value: Value) -> Condi
     return sa.not_(begins) if comparator == "!=" else begins
 
 
+def _job(column: sa.ColumnElement[Any], comparator: str, value: Value) -> Condition:
+    """Names of jobs; an id alone is that of a job of the same project."""
+    if value.is_prefix or comparator in _ORDERINGS or not ID_PATTERN.fullmatch(value.text):
+        return _text(column, comparator, value)
+    return _ordered(column, comparator, sa.literal("projects/") + jobs.c.project + f"/jobs/{value.text}")
+
+
 def _number(column: sa.ColumnElement[Any], comparator: str, value: Value) -> Condition:
     if value.is_prefix or not re.fullmatch("-?[0-9]{1,9}", value.text):
         raise _WrongError(f"must be compared with a whole number; got {_shown(value)}")
@@ -146,7 +156,7 @@ def _time(column: sa.ColumnElement[Any], comparator: str, value: Value) -> Condi
     """Times to the microsecond, as they are kept."""
     stamp = Timestamp()
     try:
-        if value.is_prefix:
+        if value.is_prefix or not _OFFSET.search(value.text):
             raise ValueError
         stamp.FromJsonString(value.text)
         time = stamp.ToDatetime(UTC)
@@ -190,7 +200,7 @@ _FIELDS: Final[Mapping[str, _Field]] = {
     "display_name": _Field(jobs.c.display_name, _text, jobs.c.display_name != ""),
     "job_id": _Field(jobs.c.job_id, _text, jobs.c.job_id != ""),
     "priority": _Field(jobs.c.priority, _number, jobs.c.priority.is_not(None)),
-    "retry_of": _Field(jobs.c.retry_of, _text, jobs.c.retry_of != ""),
+    "retry_of": _Field(jobs.c.retry_of, _job, jobs.c.retry_of != ""),
     "create_time": _Field(jobs.c.create_time, _time, jobs.c.create_time.is_not(None)),
     "update_time": _Field(jobs.c.update_time, _time, jobs.c.update_time.is_not(None)),
     "start_time": _Field(jobs.c.start_time, _time, jobs.c.start_time.is_not(None), may_be_missing=True),

@@ -44,8 +44,8 @@ HINTS: Final[Mapping[int, str]] = {
         "`gradloom logs {job} --attempt {attempt}` ends with what it printed last."
     ),
     Job.TRAINER_LOST: (
-        "Nothing in the job needs to change: it goes on from its newest checkpoint. `journalctl -k` on the server's "
-        "machine tells whether that was restarted or ran out of memory."
+        "Nothing in the job needs to change: it goes on from its newest checkpoint, if it has one. `journalctl -k` on "
+        "the server's machine tells whether that was restarted or ran out of memory."
     ),
     Job.EXPORT_DISAGREED: (
         "A layer computes something else once it is exported: look for Python state or random numbers in `call`, "
@@ -54,7 +54,8 @@ HINTS: Final[Mapping[int, str]] = {
     ),
     Job.DISK_FULL: (
         "`df -h` on the server's machine tells which disk: that of --data-dir or of --artifact-root. `gradloom delete "
-        "JOB` removes what an ended job left; spec.training.checkpoint.keep and spec.retention leave less. The "
+        "JOB` removes what an ended job left, unless --data-dir is so full that not even that can be stored: then "
+        "make room by other means first; spec.training.checkpoint.keep and spec.retention leave less. The "
         "job is tried again by itself; once it has failed, `gradloom retry {job}`, with `--from newest` where it has a "
         "checkpoint."
     ),
@@ -62,7 +63,9 @@ HINTS: Final[Mapping[int, str]] = {
         "The message names what differs from what the first attempt found. Put that back, or `gradloom retry {job}`: "
         "the new job takes everything as it is now."
     ),
-    Job.SERVER_STOPPED: "Nothing needs to be done: under the next server the job goes on from its newest checkpoint.",
+    Job.SERVER_STOPPED: (
+        "Nothing needs to be done: under the next server the job goes on from its newest checkpoint, if it has one."
+    ),
     Job.LAUNCH_FAILED: (
         "The job has no part in it: the server could not start a process. See the server's own log, and that its user "
         "may write below --artifact-root and start processes. It is tried again by itself; once it has failed, "
@@ -99,7 +102,7 @@ HINTS: Final[Mapping[int, str]] = {
         "Nothing needs to be done: it goes on from its newest checkpoint once devices are free. `gradloom update {job} "
         "--priority N` gives it a higher place."
     ),
-    Job.PAUSED_BY_USER: "`gradloom resume {job}` puts it back into the queue; it goes on where it stopped.",
+    Job.PAUSED_BY_USER: "`gradloom resume {job}` puts it back into the queue.",
     Job.TRAINER_SILENT: (
         "`gradloom logs {job} --attempt {attempt}` tells what it did last. Native code that holds Python's lock, a "
         "stopped process and a machine that swaps are silent alike; where that is expected, raise the server's "
@@ -109,8 +112,8 @@ HINTS: Final[Mapping[int, str]] = {
 
 
 FREE_A_DISK: Final = (
-    "`df -h` on the server's machine tells how full it is; `gradloom delete JOB` removes what an ended job left. This "
-    "job goes on by itself once there is room."
+    "`df -h` on the server's machine tells how full it is; `gradloom delete JOB` removes what an ended job left, "
+    "unless not even that can be stored: then make room by other means. This job goes on by itself once there is room."
 )
 """For a job that a full disk holds up."""
 

@@ -177,8 +177,10 @@ class LocalLauncher:
         except BlockingIOError:
             return Alive()
         except (FileNotFoundError, NotADirectoryError):
-            # Somebody removed the directory. The supervisor sees it too, and ends.
-            return Alive() if directory in self._attempts else Lost()
+            pass  # Somebody removed the directory. The supervisor sees it too, and ends.
+        if directory in self._attempts:
+            # Its supervisor holds nothing any more, but is still on its way out.
+            return Alive()
         record = attempt.read_exit()
         return Lost() if record is None else Ended(record)
 

@@ -44,12 +44,16 @@ def duration_between(message: Any, name: str, least: float, most: float | None, 
     if not message.HasField(name):
         return True
     duration = getattr(message, name)
-    seconds = seconds_of(duration)
-    is_duration = abs(duration.seconds) <= MAX_DURATION_SECONDS and abs(duration.nanos) < 1_000_000_000
-    if is_duration and least <= seconds <= (math.inf if most is None else most):
+    seconds, highest = seconds_of(duration), MAX_DURATION_SECONDS if most is None else most
+    if abs(duration.nanos) >= 1_000_000_000 or duration.seconds * duration.nanos < 0:
+        got = f"got {duration.seconds} and {duration.nanos}"
+        faults.add(child(path, name), f"must have nanos below a second, with the sign of its seconds; {got}")
+    elif not least <= seconds <= highest:
+        is_short = most is None and seconds < least
+        rule = f"must be at least {least:g}s" if is_short else f"must lie between {least:g}s and {highest:.12g}s"
+        faults.add(child(path, name), f"{rule}; got {seconds:.12g}s")
+    else:
         return True
-    rule = f"must be at least {least:g}s" if most is None else f"must lie between {least:g}s and {most:g}s"
-    faults.add(child(path, name), f"{rule}; got {seconds:.12g}s")
     return False
 
 

@@ -14,6 +14,9 @@ MAX_KEPT_CHECKPOINTS: Final = 100
 MAX_SECONDS: Final = 2_592_000
 """Thirty days: what waits longer waits for ever."""
 
+MAX_STEPS: Final = 2**31 - 1
+"""Of a whole training: reports count steps in 32 bits."""
+
 FIELD: Final = "spec.training"
 
 
@@ -27,6 +30,10 @@ def check_training(spec: spec_pb2.JobSpec, monitors: Monitors, checker: Componen
         between(training, name, 1, None, FIELD, faults)
     above_zero(training, "clip_norm", FIELD, faults)
     between(training, "steps_per_epoch", 1, None, FIELD, faults)
+    total = training.epochs * training.steps_per_epoch
+    if total > MAX_STEPS:
+        told = f"{training.epochs} epochs of {training.steps_per_epoch} steps are {total}"
+        faults.add(f"{FIELD}.epochs", f"must make at most 2^31 - 1 steps in all; {told}")
     if training.HasField("precision"):
         known_number(spec_pb2.TrainingSpec.Precision, training.precision, f"{FIELD}.precision", faults)
     if training.HasField("jit_compile"):

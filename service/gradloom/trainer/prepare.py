@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import keras
 from google.protobuf.message import Message
@@ -13,6 +13,7 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault, InvalidRequestError, refusal
 from gradloom.spec import assign_groups
+from gradloom.spec.options import MAX_STEPS
 from gradloom.spec.user_code import REGISTERED
 from gradloom.trainer import (
     cpu_threads,
@@ -33,9 +34,6 @@ from gradloom.trainer.resolved import Resolution, resolve, resolve_data
 from gradloom.trainer.strategy import Threads
 from gradloom.trainer.targets import arranged
 from gradloom.v1 import spec_pb2
-
-MAX_STEPS: Final = 2**31 - 1
-"""Of a whole training: reports count steps in 32 bits."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ from gradloom.v1 import job_pb2, spec_pb2
 RETRY_SECONDS: Final = 5.0
 GIVE_UP_SECONDS: Final = 600.0
 """After so long without a checkpoint that could be stored, the attempt fails."""
+STOP_SECONDS: Final = 30.0
+"""For so long whoever is told to stop tries to save first; the server gives it a minute."""
+STOP_RETRY_SECONDS: Final = 1.0
 NOTICE_SECONDS: Final = 60.0
 """A disk that is nearly full takes one checkpoint and refuses the next: the events tell of it no more often."""
 LOOK_SECONDS: Final = 0.05
@@ -73,6 +76,7 @@ class Saver:
         describe: Callable[[State], Header],
         retry_seconds: float = RETRY_SECONDS,
         give_up_seconds: float = GIVE_UP_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
     ):
         self._attempt = attempt
         self._training = training
@@ -81,6 +85,8 @@ class Saver:
         self._every_seconds = options.every_seconds if options.HasField("every_seconds") else None
         self._retry_seconds = retry_seconds
         self._give_up_seconds = give_up_seconds
+        self._stop_seconds = stop_seconds
+        self._stop_at = 0.0
         self._changed = threading.Condition()
         self._count = 0
         self._pending: Snapshot | None = None
@@ -158,6 +164,8 @@ class Saver:
         """Has the newest state saved and recorded, and then ends the process; from any thread, any number of times."""
         with self._changed:
             asked, self._stopping = self._stopping, True
+            if not asked:
+                self._stop_at = time.monotonic() + self._stop_seconds
             self._changed.notify_all()
         if not asked:
             self._training.request_checkpoint()
@@ -261,10 +269,14 @@ class Saver:
             if now >= self._next_notice:
                 self._notice(trouble)
                 self._failure_is_told, self._next_notice = True, now + NOTICE_SECONDS
-        if self._stopping:
-            self._attempt.stop("the server said stop; no checkpoint could be written")
+        if self._stopping and now >= self._stop_at:
+            lost = f"told to stop, but step {step} could not be saved: {error}; what comes next goes on from before it"
+            self._notice(lost)
+            self._attempt.reporter.flush()
+            self._attempt.stop(lost)
         with self._changed:
-            self._writing, self._retry_at = False, now + self._retry_seconds
+            pause = min(STOP_RETRY_SECONDS, self._retry_seconds) if self._stopping else self._retry_seconds
+            self._writing, self._retry_at = False, now + pause
             if now - self._failing_since >= self._give_up_seconds:
                 self._failure = error
                 self._training.request_checkpoint()

@@ -13,6 +13,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gradloom.documents.messages import MAX_STRUCT_DEPTH
 from gradloom.faults import MAX_HINTS
 from gradloom.spec import check_job, with_defaults
 from gradloom.v1 import job_pb2, spec_pb2
@@ -319,6 +320,21 @@ def test_a_config_deeper_than_the_wire_allows_is_refused_unwalked() -> None:
         struct = struct.fields["a"].struct_value
     struct.SetInParent()
     assert {fault.field for fault in faults_of(job)} == {"spec.loss.config"}
+
+
+@pytest.mark.parametrize("kind", ["struct_value", "list_value"])
+@pytest.mark.parametrize("levels", [MAX_STRUCT_DEPTH - 1, MAX_STRUCT_DEPTH, MAX_STRUCT_DEPTH + 1])
+def test_a_config_may_be_as_deep_as_its_limit_and_no_deeper(kind: str, levels: int) -> None:
+    value = struct_pb2.Value(number_value=1)
+    for _ in range(levels):
+        if kind == "struct_value":
+            value = struct_pb2.Value(struct_value=struct_pb2.Struct(fields={"a": value}))
+        else:
+            value = struct_pb2.Value(list_value=struct_pb2.ListValue(values=[value]))
+    job = changed("spec.loss.config", {})
+    job.spec.loss.config.fields["a"].CopyFrom(value)
+    told = [fault.description for fault in faults_of(job) if "levels deep" in fault.description]
+    assert bool(told) == (levels > MAX_STRUCT_DEPTH)
 
 
 def test_many_unknown_names_cost_no_more_than_a_few() -> None:

@@ -120,10 +120,10 @@ def is_light(request: service_pb2.CreateJobRequest) -> bool:
 
     Layers and data sources alone name files, by absolute paths.
     """
-    model, data = request.job.spec.model, request.job.spec.data
-    names_another = request.job.spec.HasField("user_code") or model.HasField("initial_weights")
-    may_name_file = any(b"/" in part.SerializeToString() for part in (model, data))
-    return request.ByteSize() <= LIGHT_BYTES and not names_another and not may_name_file
+    spec = request.job.spec
+    if request.ByteSize() > LIGHT_BYTES or spec.HasField("user_code") or spec.model.HasField("initial_weights"):
+        return False
+    return not any(b"/" in part.SerializeToString() for part in (spec.model, spec.data))
 
 
 def _generated_id(model: str) -> str:

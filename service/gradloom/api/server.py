@@ -1,7 +1,6 @@
 """`gradloom serve`: puts the control plane together, runs it until it is told to stop, and drains it."""
 
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -172,9 +171,6 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         lock.describe(addresses["listen"])
         _write_addresses(settings.data_dir, addresses)
         stack.callback((settings.data_dir / ADDRESSES_FILE).unlink, missing_ok=True)
-        # What is there by now stays: to go through it again, collection after collection, would hold every call up.
-        gc.collect()
-        gc.freeze()
         yield _Server(addresses, health, training, scheduling)
 
 

@@ -86,12 +86,13 @@ class Saver:
         self._retry_seconds = retry_seconds
         self._give_up_seconds = give_up_seconds
         self._stop_seconds = stop_seconds
-        self._stop_at = 0.0
+        self._stop_at: float | None = None
+        """When it gives up to save before it stops; None until it is told to stop."""
         self._changed = threading.Condition()
         self._count = 0
         self._pending: Snapshot | None = None
         self._unrecorded: deque[Snapshot] = deque()
-        self._writing = self._put_off = self._stopping = self._ended = self._closing = False
+        self._writing = self._put_off = self._ended = self._closing = False
         self._due: float | None = None
         self._retry_at = 0.0
         self._failing_since: float | None = None
@@ -129,12 +130,12 @@ class Saver:
         """Saves what is due; puts it off while another one is on its way."""
         with self._changed:
             self._raise_failure()
-            if (self._pending is not None or self._unrecorded) and not self._stopping:
+            if (self._pending is not None or self._unrecorded) and self._stop_at is None:
                 self._put_off = True
                 return
         if self._training.global_step:
             self._take(best=False, final=False)
-        if self._stopping:
+        if self._stop_at is not None:
             self.end()
             # The recorder ends the process.
             threading.Event().wait()
@@ -163,12 +164,11 @@ class Saver:
     def stop_after_saving(self) -> None:
         """Has the newest state saved and recorded, and then ends the process; from any thread, any number of times."""
         with self._changed:
-            asked, self._stopping = self._stopping, True
-            if not asked:
-                self._stop_at = time.monotonic() + self._stop_seconds
+            if self._stop_at is not None:
+                return
+            self._stop_at = time.monotonic() + self._stop_seconds
             self._changed.notify_all()
-        if not asked:
-            self._training.request_checkpoint()
+        self._training.request_checkpoint()
 
     def _take(self, best: bool, final: bool) -> Path:
         """Copies the state, once there is no other copy, and has it stored."""
@@ -269,13 +269,14 @@ class Saver:
             if now >= self._next_notice:
                 self._notice(trouble)
                 self._failure_is_told, self._next_notice = True, now + NOTICE_SECONDS
-        if self._stopping and now >= self._stop_at:
+        if self._stop_at is not None and now >= self._stop_at:
             lost = f"told to stop, but step {step} could not be saved: {error}; what comes next goes on from before it"
             self._notice(lost)
             self._attempt.reporter.flush()
             self._attempt.stop(lost)
         with self._changed:
-            pause = min(STOP_RETRY_SECONDS, self._retry_seconds) if self._stopping else self._retry_seconds
+            is_pressed = self._stop_at is not None
+            pause = min(STOP_RETRY_SECONDS, self._retry_seconds) if is_pressed else self._retry_seconds
             self._writing, self._retry_at = False, now + pause
             if now - self._failing_since >= self._give_up_seconds:
                 self._failure = error
@@ -306,7 +307,7 @@ class Saver:
         """Waits for a file to record; None at the end, where the process is not to end itself."""
         with self._changed:
             while not self._unrecorded:
-                if self._pending is None and self._stopping and self._ended:
+                if self._pending is None and self._stop_at is not None and self._ended:
                     self._attempt.stop("the server said stop, and what was trained is on record")
                 if self._closing and not self._threads[0].is_alive():
                     return None

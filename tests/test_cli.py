@@ -282,16 +282,6 @@ def test_watch_in_a_pipe_is_one_plain_line_an_event_and_exits_by_the_state(servi
     assert "largest difference 4.8e-07" in done.stdout
 
 
-def test_watch_keeps_the_number_of_epochs_across_a_drain(serving: Serving, played: Played) -> None:
-    played.jobs[NAME] = succeeded_job()
-    whole = life(succeeded_job())
-    drained = Watch(job=job(), cursor="3")
-    drained.event.CopyFrom(whole[4].event)
-    played.watches = [[*whole[:4], drained, whole[5]]]
-    lines = [line.partition("  ")[2] for line in gradloom(serving, "watch", "digits").stdout.splitlines()]
-    assert lines[2] == "epoch 1/2  loss 0.5  val_loss 0.4"
-
-
 def test_a_failed_job_is_told_with_reason_faults_and_log_and_exits_1(serving: Serving, played: Played) -> None:
     played.jobs[NAME] = failed_job()
     played.watches = [life(failed_job())]
@@ -319,6 +309,27 @@ def test_get_tells_where_a_job_would_go_on(serving: Serving, played: Played, sta
     played.jobs[NAME] = job
     shown = gradloom(serving, "get", "digits").stdout
     assert "checkpoint" not in shown if told is None else told in shown
+
+
+@pytest.mark.parametrize("state", ["QUEUED", "PAUSED"])
+@pytest.mark.parametrize(
+    ("place", "told", "listed"),
+    [
+        (
+            {"epoch": 2, "epochs": 3, "global_step": 40, "total_steps": 100},
+            "will go on from epoch 2 of 3, step 40 of 100",
+            "2/3",
+        ),
+        ({"epoch": 2, "global_step": 40}, "will go on from epoch 2, step 40", "-"),
+        ({"epoch": 0, "epochs": 3, "global_step": 0, "total_steps": 100}, "will begin anew", "0/3"),
+    ],
+)
+def test_a_job_that_waits_for_another_attempt_is_shown_with_where_it_goes_on(
+    serving: Serving, played: Played, state: str, place: dict[str, int], told: str, listed: str
+) -> None:
+    played.jobs[NAME] = job_pb2.Job(name=NAME, state=state, progress=job_pb2.Progress(**place))
+    assert f"progress  {told}\n" in gradloom(serving, "get", "digits").stdout
+    assert gradloom(serving, "list").stdout.splitlines()[1].split()[4] == listed
 
 
 def test_watch_with_json_prints_one_message_a_line(serving: Serving, played: Played) -> None:

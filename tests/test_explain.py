@@ -299,12 +299,14 @@ def test_an_attempt_that_is_being_ended_is_told_with_why(place: Place) -> None:
 def test_a_pause_is_told_until_it_is_over_with_where_the_job_goes_on(place: Place) -> None:
     place.create("digits")
     attempt = place.train("digits")
-    place.desk.save(attempt, 1100)
+    place.desk.save(attempt, 1100, epoch=1)
     place.store.pause_job(name_of("digits"), "", None, "", place.desk.now())
     assert place.explain("digits").summary == "digits is being paused: attempt 1 saves a checkpoint and ends."
     place.end(attempt, Job.PAUSED_BY_USER, Job.PAUSED)
     told = place.explain("digits")
-    assert told.summary == "digits is paused and holds no devices; it goes on from step 1,100 when it is resumed."
+    assert told.summary == (
+        "digits is paused and holds no devices; it goes on from epoch 1 of 10, step 1,100 of 12,000 when it is resumed."
+    )
     assert told.hint == "`gradloom resume digits` puts it back into the queue."
     assert told.attempts[0].consequence == (
         "It does not count against retry.max_attempts. Attempt 2 follows when it is resumed."

@@ -144,6 +144,25 @@ async def test_a_retry_from_a_checkpoint_says_which(api: Api) -> None:
     assert source.checkpoint.checkpoint.global_step == 10
 
 
+async def test_a_retry_shows_the_place_of_its_checkpoint_until_it_has_a_later_one_of_its_own(api: Api) -> None:
+    await ended(api)
+    checkpoint = f"{OLD}/checkpoints/1-30"
+    new = await api.stub.RetryJob(retry({"training": spec_pb2.TrainingSpec(epochs=5)}, checkpoint=checkpoint))
+    place = job_pb2.Progress(epoch=3, epochs=5, global_step=30)
+    assert new.progress == place
+    name = JobName.parse(new.name)
+    # Its second one, of step 10, is the other job's best: nothing to go on from.
+    for number, step, expected in ((1, None, 30), (2, 10, 30), (3, 40, 40)):
+        attempt = api.claim(name, f"of-{number}")
+        if step is not None:
+            api.store.record_checkpoint(attempt.uid, number, a_checkpoint(step, epoch=3), now())
+        api.end(attempt, Job.TRAINER_LOST, Job.QUEUED)
+        place.global_step = expected
+        told = (await api.stub.GetJob(service_pb2.GetJobRequest(name=new.name))).progress
+        told.ClearField("checkpoint_step")
+        assert told == place
+
+
 async def test_what_may_not_differ_from_the_checkpoints_job_is_refused_by_its_field(api: Api) -> None:
     await ended(api)
     edits = {"training": spec_pb2.TrainingSpec(epochs=2, global_batch_size=8), "resources": {"cpu_replicas": 2}}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -397,12 +398,46 @@ def test_progress_is_the_newest_look_and_no_event(desk):
     assert store.live_attempts()[0].beat == 2
 
 
-def test_a_job_that_waits_again_shows_no_old_progress(desk):
+def look(beat: int, **progress: Any) -> attempt_pb2.ReportRequest:
+    return attempt_pb2.ReportRequest(beat=beat, progress=job_pb2.Progress(phase=job_pb2.Progress.TRAINING, **progress))
+
+
+@pytest.mark.parametrize("state", [Job.QUEUED, Job.PAUSED])
+def test_a_job_that_waits_for_another_attempt_shows_where_that_goes_on_and_nothing_beyond(desk, state):
     attempt = desk.run("one")
+    seen = look(2, epoch=4, epochs=9, global_step=350, total_steps=900, scalars={"loss": 0.5}, trouble="a full disk")
+    desk.store.record_report(attempt.uid, 1, seen, desk.now())
+    desk.save(attempt, 240)
+    if state == Job.PAUSED:
+        desk.store.pause_job(name_of("one"), "", None, "", desk.now())
+    desk.end(attempt, outcome(Job.PAUSED_BY_USER), state)
+    place = job_pb2.Progress(epoch=3, epochs=9, global_step=240, total_steps=900, checkpoint_step=240)
+    assert desk.store.get_job(name_of("one")).progress == place
+    assert desk.store.list_jobs("default")[0][0].progress == place
+
+
+def test_an_attempt_shows_where_it_goes_on_until_it_tells_where_it_is(desk):
+    first = desk.run("one")
+    desk.store.record_report(first.uid, 1, look(2, epochs=9, total_steps=900, global_step=50), desk.now())
+    desk.save(first, 40)
+    second = desk.again(desk.again(first))
+    assert second.number == 3, "the second never told anything"
+    place = job_pb2.Progress(epoch=1, epochs=9, global_step=40, total_steps=900, checkpoint_step=40)
+    assert desk.store.get_job(name_of("one")).progress == place
+    desk.store.record_report(second.uid, 3, report(1, job_pb2.Progress.PREPARING), desk.now())
+    fell_back = look(2, epoch=0, global_step=0)
+    desk.store.record_report(second.uid, 3, fell_back, desk.now())
+    told = desk.store.get_job(name_of("one")).progress
+    assert (told.epoch, told.epochs, told.global_step, told.attempt) == (0, 9, 0, 3)
+
+
+def test_a_job_without_a_checkpoint_waits_to_begin_anew_and_one_without_an_attempt_shows_nothing(desk):
+    attempt = desk.run("one")
+    desk.store.record_report(attempt.uid, 1, look(2, epoch=1, epochs=9, global_step=50, total_steps=900), desk.now())
     desk.end(attempt, outcome(Job.TRAINER_LOST), Job.QUEUED)
-    assert not desk.store.get_job(name_of("one")).HasField("progress")
-    desk.claim(attempt.uid)
-    assert not desk.store.get_job(name_of("one")).HasField("progress")
+    anew = job_pb2.Progress(epoch=0, epochs=9, global_step=0, total_steps=900)
+    assert desk.store.get_job(name_of("one")).progress == anew
+    assert not desk.create("two").HasField("progress")
 
 
 def test_a_repeated_report_stores_its_events_once(desk):

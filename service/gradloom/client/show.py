@@ -83,15 +83,15 @@ def activity(job: job_pb2.Job) -> str:
 
 
 def progress_line(job: job_pb2.Job) -> str:
-    """Such as `training, epoch 2 of 3, step 1900 of 5157, checkpoint at step 1719, loss 0.41`; empty at first."""
-    if not job.HasField("progress"):
-        return ""
+    """Such as `training, epoch 2 of 3, step 1900 of 5157, checkpoint at step 1719, loss 0.41`; empty at first.
+
+    Of a job that waits for another attempt, where that goes on: `will go on from epoch 2 of 3, step 1719 of 5157`.
+    """
     progress = job.progress
-    parts = [activity(job) if job.state == job_pb2.Job.RUNNING else ""]
-    if progress.epoch:
-        parts.append(f"epoch {progress.epoch} of {progress.epochs}")
-    if progress.total_steps:
-        parts.append(f"step {progress.global_step} of {progress.total_steps}")
+    if job.state in (job_pb2.Job.QUEUED, job_pb2.Job.PAUSED) and progress.HasField("global_step"):
+        return f"will go on from {', '.join(_position(progress))}" if progress.global_step else "will begin anew"
+    parts = [activity(job) if job.state == job_pb2.Job.RUNNING and job.HasField("progress") else ""]
+    parts += _position(progress)
     if progress.examples_per_second:
         parts.append(f"{progress.examples_per_second:,.0f} examples/s in training")
     if progress.HasField("checkpoint_step") and job.state != job_pb2.Job.SUCCEEDED:
@@ -99,6 +99,15 @@ def progress_line(job: job_pb2.Job) -> str:
     if progress.scalars:
         parts.append(text.scalars(progress.scalars))
     return ", ".join(part for part in parts if part)
+
+
+def _position(progress: job_pb2.Progress) -> Iterator[str]:
+    if progress.epoch:
+        yield f"epoch {progress.epoch}" + (f" of {progress.epochs}" if progress.epochs else "")
+    if progress.total_steps:
+        yield f"step {progress.global_step} of {progress.total_steps}"
+    elif progress.global_step:
+        yield f"step {progress.global_step}"
 
 
 def outcome_line(job: job_pb2.Job) -> str:

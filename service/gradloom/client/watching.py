@@ -31,13 +31,11 @@ def follow(messages: Iterable[service_pb2.WatchJobResponse], view: View, *, anno
     """
     job = job_pb2.Job()
     announced = not announces
-    epochs = 0  # Of the last attempt that told: while the job waits for its next one, it has no progress.
     with view:
         for message in messages:
             job = message.job
-            epochs = job.progress.epochs or epochs
             if message.HasField("event"):
-                view.event(event_line(message.event, epochs))
+                view.event(event_line(message.event, job.progress.epochs))
             elif not announced:
                 view.event(_stamped(text.local_time(show.moment(job.update_time)), _standing(job)))
             announced = True

@@ -14,6 +14,7 @@ from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.manifest import artifact_rows
 from gradloom.jobs.messages import attempt_row, job_message
+from gradloom.jobs.places import place_after
 from gradloom.jobs.queries import ATTEMPT_IS_LIVE, ATTEMPTS, JOBS, attempt_is
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
 from gradloom.jobs.schema import artifacts, attempts, jobs
@@ -117,6 +118,8 @@ class AttemptWrites:
                 manifest += finish.artifacts
                 export = finish.export.SerializeToString()
             rule = REASON_RULES[outcome.reason]
+            waits = next_state in (job_pb2.Job.QUEUED, job_pb2.Job.PAUSED)
+            place: dict[str, Any] = {"place": place_after(connection, uid, ended.progress)} if waits else {}
             error = outcome.error if next_state == job_pb2.Job.FAILED else None
             moved = move_job(
                 connection,
@@ -130,6 +133,7 @@ class AttemptWrites:
                 backoff_seconds=outcome.backoff_seconds if next_state == job_pb2.Job.QUEUED else None,
                 counted_attempts=jobs.c.counted_attempts + int(rule.counted),
                 uncounted_attempts=0 if ended.advanced else jobs.c.uncounted_attempts + int(rule.lost),
+                **place,
             )
             row = connection.execute(JOBS.where(jobs.c.uid == uid)).one()
             if moved is None:
@@ -171,7 +175,7 @@ def _serialized(error: job_pb2.JobError | None) -> bytes | None:
 
 
 def _end(connection: sa.Connection, uid: str, number: int, outcome: AttemptOutcome, now: datetime) -> sa.Row[Any]:
-    """Ends the attempt; returns how its trainer finished (`finish`, None when it never said), and `advanced`."""
+    """Ends the attempt; returns its `finish` (None: its trainer never said how), `progress` and `advanced`."""
     row = connection.execute(
         attempts.update()
         .where(attempt_is(uid, number), ATTEMPT_IS_LIVE)
@@ -189,7 +193,7 @@ def _end(connection: sa.Connection, uid: str, number: int, outcome: AttemptOutco
             log_dropped_bytes=outcome.log_dropped_bytes,
             end_time=now,
         )
-        .returning(attempts.c.finish, attempts.c.advanced)
+        .returning(attempts.c.finish, attempts.c.progress, attempts.c.advanced)
     ).one_or_none()
     if row is None:
         raise AttemptSupersededError(f"attempt {number} of job {uid} is not live: it ended before, or never was")

@@ -152,8 +152,7 @@ def _resting(situation: Situation) -> str:
     name, job = reference(situation.name), situation.job
     attempts = count(job.attempt_count, "attempt")
     if job.state == Job.PAUSED:
-        step = job.progress.checkpoint_step
-        place = f"from step {step:,}" if step else "from the beginning"
+        place = f"from {how_far(job.progress)}" if job.progress.global_step else "from the beginning"
         return f"{name} is paused and holds no devices; it goes on {place} when it is resumed."
     if job.state == Job.SUCCEEDED:
         return f"{name} succeeded in {attempts}: {job.state_message.rstrip('.')}."

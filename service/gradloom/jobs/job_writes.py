@@ -20,6 +20,7 @@ from gradloom.jobs.editing import notice_of, put, refuse_another_spec
 from gradloom.jobs.events import Hub
 from gradloom.jobs.inserts import insert
 from gradloom.jobs.messages import job_message
+from gradloom.jobs.places import first_place
 from gradloom.jobs.queries import uid_of, whole_job
 from gradloom.jobs.records import Retried
 from gradloom.jobs.requests import first_result, once, refuse_stale
@@ -113,6 +114,9 @@ def _create(
     row = _insert_job(connection, uid, name, job, now)
     if retried is not None:
         hold_retried(connection, uid, retried)
+        if retried.source is not None:
+            place = first_place(retried.source, job.spec)
+            connection.execute(jobs.update().where(jobs.c.uid == uid).values(place=place))
         return whole_job(connection, uid)
     created = job_message(row)
     created.spec.CopyFrom(job.spec)
@@ -201,7 +205,9 @@ def _insert_job(connection: sa.Connection, uid: str, name: JobName, job: job_pb2
     return SimpleNamespace(**_NOTHING_YET | inserted)
 
 
-_NOTHING_YET: Final = dict.fromkeys(("start_time", "end_time", "error", "export", "progress", "checkpoint_step"))
+_NOTHING_YET: Final = dict.fromkeys(
+    ("start_time", "end_time", "error", "export", "progress", "place", "checkpoint_step")
+)
 """What `job_message` reads that a new job does not have."""
 
 

@@ -45,7 +45,9 @@ def job_message(row: Any) -> job_pb2.Job:
         job.error.MergeFromString(row.error)
     if row.export is not None:
         job.export.MergeFromString(row.export)
-    # While the job waits for another attempt, the look at the one before says nothing of it.
+    if row.place is not None:
+        job.progress.MergeFromString(row.place)
+    # While the job waits for another attempt, the look at the one before may lie beyond where that goes on.
     if row.progress is not None and row.state not in (job_pb2.Job.QUEUED, job_pb2.Job.PAUSED):
         job.progress.MergeFromString(row.progress)
     if row.checkpoint_step is not None:

@@ -107,6 +107,9 @@ jobs = Table(
     # Resource names; empty for a job that RetryJob did not make, or from scratch.
     Column("retry_of", Text, nullable=False, server_default=text("''")),
     Column("retry_checkpoint", Text, nullable=False, server_default=text("''")),
+    # Progress: epoch and global_step from which the next attempt goes on, and epochs and total_steps as last told. Set
+    # when a job begins to wait that has something to go on from, or had an attempt.
+    Column("place", LargeBinary),
     # Hidden from every read; its job_id is `~` and its uid, which no user can say. Goes when nothing of it is left.
     Column("deleted", Boolean, nullable=False, server_default=false()),
     Column("create_time", UtcTime, nullable=False),

@@ -61,7 +61,11 @@ class Course:
             self.total_steps = self._training.global_step
         seen = self._training.snapshot()
         self._attempt.reporter.update(
-            epochs=self._options.epochs, total_steps=self.total_steps, scalars=dict(seen.scalars)
+            epoch=seen.epoch,
+            epochs=self._options.epochs,
+            global_step=seen.global_step,
+            total_steps=self.total_steps,
+            scalars=dict(seen.scalars),
         )
 
     def _resume_own(self) -> bool:

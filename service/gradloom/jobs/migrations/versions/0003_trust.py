@@ -49,6 +49,7 @@ def _columns_of_jobs() -> list[sa.Column[Any]]:
         sa.Column("unsettled", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("retry_of", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("retry_checkpoint", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("place", sa.LargeBinary()),
         sa.Column("deleted", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("start_order", sa.BigInteger(), sa.Computed("coalesce(start_time, 0)")),
         sa.Column("end_order", sa.BigInteger(), sa.Computed("coalesce(end_time, 0)")),

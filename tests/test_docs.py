@@ -15,7 +15,6 @@ from gradloom.client.cli import cli
 from gradloom.client.group import ExitCode
 from gradloom.documents import read_job
 from gradloom.errors import InvalidRequestError
-from gradloom.jobs.hints import HINTS
 from gradloom.settings import TABLE
 from gradloom.spec import OwnedDevices, check_job, with_defaults
 from gradloom.v1 import spec_pb2
@@ -85,7 +84,7 @@ def test_every_option_of_a_command_that_a_document_shows_exists(document: Path) 
 def test_what_a_shell_would_take_for_a_pattern_is_quoted_wherever_a_command_is_shown() -> None:
     options = [option for command in cli.commands.values() for option in command.params]
     helps = [option.help for option in options if isinstance(option, click.Option) and option.help]
-    shown = [*(document.read_text() for document in DOCUMENTS), *HINTS.values(), *helps]
+    shown = [*(document.read_text() for document in DOCUMENTS), *helps]
     edits = [word for text in shown for word in re.findall(r"[^\s`(]+\[\d+\][^\s`]*=[^\s`]+", text)]
     assert len(edits) >= 3
     assert [edit for edit in edits if not re.match(r"'[^']+'", edit)] == [], "zsh refuses it, and bash may replace it"

@@ -16,33 +16,64 @@ REASONS = [number for number in job_pb2.Job.Reason.values() if number]
 CODE = re.compile(r"`([^`]+)`")
 
 
+def told(reason: int, project: str = "default", *, has_checkpoint: bool, broken: str = "") -> str:
+    faults = [job_pb2.FieldFault(field=broken, description="its gradient is not finite at step 2")] if broken else []
+    error = job_pb2.JobError(field_faults=faults)
+    return hint(reason, JobName(project, "digits"), 2, error, has_checkpoint=has_checkpoint)
+
+
 def test_every_reason_has_one_hint() -> None:
     assert set(HINTS) == set(REASONS) == set(REASON_RULES)
 
 
+@pytest.mark.parametrize("has_checkpoint", [False, True])
 @pytest.mark.parametrize("reason", REASONS, ids=reason_name)
-def test_the_commands_options_settings_and_fields_that_a_hint_names_exist(reason: int) -> None:
-    told = hint(reason, JobName("default", "digits"), 2)
-    commands = [shlex.split(code)[1:] for code in CODE.findall(told) if code.startswith("gradloom ")]
-    runs = commands or "`journalctl" in told
+def test_the_commands_options_settings_and_fields_that_a_hint_names_exist(reason: int, has_checkpoint: bool) -> None:
+    said = told(reason, has_checkpoint=has_checkpoint)
+    commands = [shlex.split(code)[1:] for code in CODE.findall(said) if code.startswith("gradloom ")]
+    runs = commands or "`journalctl" in said
     assert runs or reason == job_pb2.Job.SERVER_STOPPED, "says which command to run; of that one nobody need"
     for command, *arguments in commands:
         known = cli.commands[command]
         known.make_parser(click.Context(known)).parse_args(arguments)
-    loose = [shlex.split(code)[0] for code in CODE.findall(told) if code.startswith("--")]
+    loose = [shlex.split(code)[0] for code in CODE.findall(said) if code.startswith("--")]
     options = {option for command, *_ in commands for each in cli.commands[command].params for option in each.opts}
     assert set(loose) <= options
     settings = {setting.flag for setting in TABLE}
-    assert set(re.findall(r"--[a-z-]+", CODE.sub("", told))) <= settings
-    for path in re.findall(r"\bspec\.[a-z_.]+[a-z]", told):
+    assert set(re.findall(r"--[a-z-]+", CODE.sub("", said))) <= settings
+    for path in re.findall(r"\bspec\.[a-z_.]+[a-z]", said):
         assert_is_field(path)
 
 
 @pytest.mark.parametrize("reason", REASONS, ids=reason_name)
-def test_a_command_of_a_hint_needs_no_checkpoint_for_not_every_job_has_one(reason: int) -> None:
-    told = hint(reason, JobName("default", "digits"), 2)
-    assert [code for code in CODE.findall(told) if code.startswith("gradloom ") and "--from" in code] == []
-    assert ("`--from newest`" in told) == ("where it has a checkpoint" in told)
+def test_a_hint_speaks_of_a_checkpoint_only_where_there_is_one(reason: int) -> None:
+    without = told(reason, has_checkpoint=False)
+    assert "--from" not in without
+    assert "newest checkpoint" not in without
+    assert "if it has" not in told(reason, has_checkpoint=True)
+
+
+def test_a_hint_goes_on_from_the_checkpoint_that_there_is() -> None:
+    said = told(job_pb2.Job.CANCELLED_BY_USER, has_checkpoint=True)
+    assert said.startswith("`gradloom retry digits --from newest` makes a new job")
+    assert "goes on from its newest checkpoint" in told(job_pb2.Job.SERVER_STOPPED, has_checkpoint=True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "edit"),
+    [
+        (
+            "spec.variable_groups[1].optimizer.config.learning_rate",
+            "spec.variable_groups[1].optimizer.config.learning_rate=1e-4",
+        ),
+        ("spec.variable_groups[12].learning_rate", "spec.variable_groups[12].clip_norm=1"),
+        ("", "spec.training.clip_norm=1"),
+        ("spec.variable_groups[1].learning_rate'; rm -r ~; '", "spec.training.clip_norm=1"),
+    ],
+)
+def test_what_diverged_is_mended_in_the_group_that_broke(broken: str, edit: str) -> None:
+    said = told(job_pb2.Job.LOSS_NOT_FINITE, has_checkpoint=True, broken=broken)
+    assert f"`gradloom retry digits --set '{edit}' --from newest`" in said
 
 
 def assert_is_field(path: str) -> None:
@@ -55,7 +86,7 @@ def assert_is_field(path: str) -> None:
 
 @pytest.mark.parametrize("reason", REASONS, ids=reason_name)
 def test_a_hint_names_the_job_as_the_command_line_takes_it(reason: int) -> None:
-    told = hint(reason, JobName("default", "digits"), 2)
-    assert "{" not in told
-    assert told.endswith(".")
-    assert hint(reason, JobName("vision", "digits"), 2) == told.replace(" digits", " projects/vision/jobs/digits")
+    said = told(reason, has_checkpoint=True)
+    assert "{" not in said
+    assert said.endswith(".")
+    assert told(reason, "vision", has_checkpoint=True) == said.replace(" digits", " projects/vision/jobs/digits")

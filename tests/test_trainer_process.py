@@ -186,6 +186,11 @@ def test_a_training_that_diverges_names_the_group_that_broke_and_keeps_the_last_
     assert run(trainer, server) == 1
     assert server.finished.reason == job_pb2.Job.LOSS_NOT_FINITE
     assert "is not finite at step" in server.finished.message
+    (fault,) = server.finished.error.field_faults
+    assert fault.description == server.finished.message
+    groups = server.assignment.spec.variable_groups
+    named = next(position for position, group in enumerate(groups) if f"group {group.name!r}" in fault.description)
+    assert fault.field == f"spec.variable_groups[{named}].optimizer.config.learning_rate"
     broken = server.finished.progress.global_step
     (newest, *_) = server.checkpoints
     assert 0 < newest.global_step < broken

@@ -17,7 +17,7 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.catalogue import Catalogue
 from gradloom.client.cli import cli
 from gradloom.job import NEXT_STATES, REASON_RULES, JobName, reason_name, state_name
-from gradloom.jobs.hints import HINTS
+from gradloom.jobs.hints import hint_in_words
 from gradloom.jobs.instruments import Instruments
 from gradloom.settings import TABLE
 from gradloom.v1 import job_pb2, spec_pb2
@@ -157,7 +157,12 @@ def reasons() -> Iterator[Row]:
     for reason, rule in REASON_RULES.items():
         meaning = re.sub(r" (Never retried|Not counted|Counted)\.$", "", comments["Job.Reason", reason_name(reason)])
         again, counts = "yes" if rule.retried else "no", "yes" if rule.counted else "as lost" if rule.lost else "no"
-        yield code(reason_name(reason)), meaning, again, counts, HINTS[reason].format(job="JOB", attempt="N")
+        yield code(reason_name(reason)), meaning, again, counts, _hint(reason)
+
+
+def _hint(reason: int) -> str:
+    rate = "spec.variable_groups[0].optimizer.config.learning_rate=1e-4"
+    return hint_in_words(reason, "JOB", "N", rate, has_checkpoint=True)
 
 
 def errors() -> Iterator[Row]:

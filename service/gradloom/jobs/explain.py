@@ -168,7 +168,9 @@ def _resting(situation: Situation) -> str:
 def _hint_at_rest(situation: Situation) -> str:
     job = situation.job
     reason = Job.PAUSED_BY_USER if job.state == Job.PAUSED else job.state_reason
-    return hint(reason, situation.name, job.attempt_count) if reason else ""
+    if not reason:
+        return ""
+    return hint(reason, situation.name, job.attempt_count, job.error, has_checkpoint=situation.has_checkpoint)
 
 
 def _ended(situation: Situation, known: KnownAttempt) -> Response.EndedAttempt:
@@ -179,7 +181,9 @@ def _ended(situation: Situation, known: KnownAttempt) -> Response.EndedAttempt:
         message=attempt.message,
         exception_type=attempt.error.exception_type,
         log_lines=attempt.error.log_lines[-SHOWN_LINES:],
-        hint=hint(attempt.reason, situation.name, attempt.number),
+        hint=hint(
+            attempt.reason, situation.name, attempt.number, attempt.error, has_checkpoint=situation.has_checkpoint
+        ),
         counted=attempt.counted,
         consequence=consequence(situation, known),
     )

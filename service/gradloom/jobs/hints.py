@@ -1,5 +1,6 @@
 """What to do about each reason: a sentence or two, with the commands to run."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -8,7 +9,8 @@ from gradloom.v1 import job_pb2
 
 Job = job_pb2.Job
 
-# {job} is what the command line takes for the job, {attempt} the number of the attempt that ended so.
+# {job} is what the command line takes for the job, {attempt} the number of the attempt that ended so, {edit} what to
+# set where training diverged; the others depend on whether the job has a checkpoint.
 HINTS: Final[Mapping[int, str]] = {
     Job.COMPLETED: "`gradloom download {job} DEST` fetches the export.",
     Job.SPEC_REFUSED: (
@@ -44,8 +46,9 @@ HINTS: Final[Mapping[int, str]] = {
         "`gradloom logs {job} --attempt {attempt}` ends with what it printed last."
     ),
     Job.TRAINER_LOST: (
-        "Nothing in the job needs to change: it goes on from its newest checkpoint, if it has one. `journalctl -k` on "
-        "the server's machine tells whether that was restarted or ran out of memory."
+        "Nothing in the job needs to change: its next attempt {goes_on}; once it has failed, `gradloom retry "
+        "{job}{from_newest}`. `journalctl -k` on the server's machine tells whether that was restarted or ran out of "
+        "memory."
     ),
     Job.EXPORT_DISAGREED: (
         "A layer computes something else once it is exported: look for Python state or random numbers in `call`, "
@@ -56,30 +59,23 @@ HINTS: Final[Mapping[int, str]] = {
         "`df -h` on the server's machine tells which disk: that of --data-dir or of --artifact-root. `gradloom delete "
         "JOB` removes what an ended job left, unless --data-dir is so full that not even that can be stored: then "
         "make room by other means first; spec.training.checkpoint.keep and spec.retention leave less. The "
-        "job is tried again by itself; once it has failed, `gradloom retry {job}`, with `--from newest` where it has a "
-        "checkpoint."
+        "job is tried again by itself; once it has failed, `gradloom retry {job}{from_newest}`."
     ),
     Job.ENVIRONMENT_CHANGED: (
         "The message names what differs from what the first attempt found. Put that back, or `gradloom retry {job}`: "
         "the new job takes everything as it is now."
     ),
-    Job.SERVER_STOPPED: (
-        "Nothing needs to be done: under the next server the job goes on from its newest checkpoint, if it has one."
-    ),
+    Job.SERVER_STOPPED: ("Nothing needs to be done: under the next server the job {goes_on}."),
     Job.LAUNCH_FAILED: (
         "The job has no part in it: the server could not start a process. See the server's own log, and that its user "
         "may write below --artifact-root and start processes. It is tried again by itself; once it has failed, "
         "`gradloom retry {job}`."
     ),
-    Job.CANCELLED_BY_USER: (
-        "`gradloom retry {job}` makes a new job of it; with `--from newest`, where it has a checkpoint, that goes on "
-        "from there."
-    ),
+    Job.CANCELLED_BY_USER: "`gradloom retry {job}{from_newest}` makes a new job of it{new}.",
     Job.LOSS_NOT_FINITE: (
-        "Lower the learning rate of the group that the message names, or set its clip_norm: `gradloom retry {job} "
-        "--set 'spec.variable_groups[0].optimizer.config.learning_rate=1e-4'`; with `--from newest`, where it has a "
-        "checkpoint, that goes on from the last good state. In MIXED_FLOAT16 try MIXED_BFLOAT16; in a loss of your own "
-        "look for a logarithm or a division."
+        "Lower the learning rate, of the group where the message names one, or clip its gradient: `gradloom retry "
+        "{job} --set '{edit}'{from_newest}` makes a new job{new}. In MIXED_FLOAT16 try MIXED_BFLOAT16; in a loss of "
+        "your own look for a logarithm or a division."
     ),
     Job.STEP_HUNG: (
         "Where steps are merely slow: `gradloom retry {job} --set spec.training.step_timeout_seconds=3600`. Where one "
@@ -91,16 +87,16 @@ HINTS: Final[Mapping[int, str]] = {
         "source. Where it is in a package, install the mended one and `gradloom retry {job}`."
     ),
     Job.DEADLINE_EXCEEDED: (
-        "`gradloom retry {job} --set spec.scheduling.max_run_duration=7200s` has a longer limit; with `--from newest`, "
-        "where it has a checkpoint, it goes on from there."
+        "`gradloom retry {job} --set spec.scheduling.max_run_duration=7200s{from_newest}` makes a new job with a "
+        "longer limit{new}."
     ),
     Job.QUEUE_DEADLINE_EXCEEDED: (
         "`gradloom list --filter 'state = RUNNING'` shows which jobs hold the devices. `gradloom retry {job} --set "
         "spec.scheduling.max_queue_duration=7200s` waits longer, `--set priority=10` is given devices before others."
     ),
     Job.PREEMPTED: (
-        "Nothing needs to be done: it goes on from its newest checkpoint once devices are free. `gradloom update {job} "
-        "--priority N` gives it a higher place."
+        "Nothing needs to be done: once devices are free it {goes_on}. `gradloom update {job} --priority N` gives it a "
+        "higher place."
     ),
     Job.PAUSED_BY_USER: "`gradloom resume {job}` puts it back into the queue.",
     Job.TRAINER_SILENT: (
@@ -118,9 +114,38 @@ FREE_A_DISK: Final = (
 """For a job that a full disk holds up."""
 
 
-def hint(reason: int, name: JobName, attempt: int) -> str:
-    """What to do about an attempt of a job that ended for this reason."""
-    return HINTS[reason].format(job=reference(name), attempt=attempt)
+_WITH_CHECKPOINT: Final = {
+    "from_newest": " --from newest",
+    "goes_on": "goes on from its newest checkpoint",
+    "new": ", which goes on from the newest checkpoint",
+}
+_WITHOUT: Final = {"from_newest": "", "goes_on": "begins again where it began", "new": ", which begins from scratch"}
+_RATE: Final = re.compile(r"(spec\.variable_groups\[[0-9]+\])(\.optimizer\.config)?\.learning_rate")
+
+
+def hint(reason: int, name: JobName, attempt: int, error: job_pb2.JobError, *, has_checkpoint: bool) -> str:
+    """What to do about an attempt of a job that ended for this reason, with this error.
+
+    `has_checkpoint`: whether the job has one on record now.
+    """
+    faults = error.field_faults
+    edit = _edit(faults[0].field if faults else "")
+    return hint_in_words(reason, reference(name), str(attempt), edit, has_checkpoint=has_checkpoint)
+
+
+def hint_in_words(reason: int, job: str, attempt: str, edit: str, *, has_checkpoint: bool) -> str:
+    """The same with words for what it is about."""
+    phrases = _WITH_CHECKPOINT if has_checkpoint else _WITHOUT
+    return HINTS[reason].format(job=job, attempt=attempt, edit=edit, **phrases)
+
+
+def _edit(rate: str) -> str:
+    """What to set where training diverged, by the path of a group's learning rate; of no group it is that of all."""
+    match = _RATE.fullmatch(rate)
+    if match is None:
+        return "spec.training.clip_norm=1"
+    # A number has no place where a schedule is.
+    return f"{rate}=1e-4" if match[2] else f"{match[1]}.clip_norm=1"
 
 
 def reference(name: JobName) -> str:

@@ -7,10 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gradloom.job import JobName
 from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
-from gradloom.jobs.hints import hint
 from gradloom.jobs.queries import by_index
 from gradloom.jobs.schema import AWAITS_FIRST_ATTEMPT, BACKS_OFF, jobs
 from gradloom.jobs.transitions import move_job
@@ -66,12 +64,7 @@ class LimitWrites:
     def fail_waiting(self, uid: str, reason: int, message: str, now: datetime) -> bool:
         """QUEUED becomes FAILED; False when it no longer waits: then nothing changed."""
         with self._database.write() as connection:
-            row = connection.execute(sa.select(jobs.c.project, jobs.c.job_id).where(jobs.c.uid == uid)).one_or_none()
-            if row is None:
-                # Cancelled, deleted and forgotten since it was looked at.
-                return False
-            name = JobName(row.project, row.job_id)
-            error = job_pb2.JobError(message=message, hint=hint(reason, name, attempt=0))
+            # None follows where it was cancelled, deleted and forgotten since it was looked at.
             moved = move_job(
                 connection,
                 uid,
@@ -80,7 +73,7 @@ class LimitWrites:
                 came_from=[job_pb2.Job.QUEUED],
                 reason=reason,
                 message=message,
-                error=error.SerializeToString(),
+                error=job_pb2.JobError(message=message).SerializeToString(),
             )
         self.hub.publish(uid)
         return moved is not None

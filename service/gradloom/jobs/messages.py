@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
+from gradloom.jobs.hints import hint
 from gradloom.jobs.manifest import checkpoint_id
 from gradloom.jobs.records import AttemptRow, StoredCheckpoint
 from gradloom.v1 import job_pb2
@@ -43,6 +44,8 @@ def job_message(row: Any) -> job_pb2.Job:
     )
     if row.error is not None:
         job.error.MergeFromString(row.error)
+        has_checkpoint = row.checkpoint_step is not None
+        job.error.hint = hint(row.state_reason, name, row.attempt_count, job.error, has_checkpoint=has_checkpoint)
     if row.export is not None:
         job.export.MergeFromString(row.export)
     if row.place is not None:
@@ -55,8 +58,8 @@ def job_message(row: Any) -> job_pb2.Job:
     return job
 
 
-def attempt_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Attempt:
-    """An Attempt of a row of attempts."""
+def attempt_message(name: JobName, row: sa.Row[Any], *, has_checkpoint: bool) -> job_pb2.Attempt:
+    """An Attempt of a row of attempts, of a job that has a checkpoint on record or none."""
     attempt = job_pb2.Attempt(
         name=name.attempt(row.number),
         number=row.number,
@@ -78,6 +81,7 @@ def attempt_message(name: JobName, row: sa.Row[Any]) -> job_pb2.Attempt:
     )
     if row.error is not None:
         attempt.error.MergeFromString(row.error)
+        attempt.error.hint = hint(row.reason, name, row.number, attempt.error, has_checkpoint=has_checkpoint)
     return attempt
 
 

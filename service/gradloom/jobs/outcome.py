@@ -14,7 +14,6 @@ from gradloom.job import (
 )
 from gradloom.jobs.ended_logs import AttemptLog
 from gradloom.jobs.finality import Finality, Tally, finality
-from gradloom.jobs.hints import hint
 from gradloom.jobs.launcher import Ended, LaunchError, Lost
 from gradloom.jobs.records import AttemptOutcome, AttemptRow
 from gradloom.spec.limits import seconds_of
@@ -74,7 +73,6 @@ def decide(
         error = error or job_pb2.JobError(message=message)
         if not error.log_lines:
             error.log_lines.extend(log.last_lines)
-        error.hint = hint(reason, attempt.name, attempt.number)
     outcome = AttemptOutcome(
         reason=reason,
         message=message,

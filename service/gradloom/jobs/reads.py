@@ -134,16 +134,16 @@ class Reads:
         query = f"attempts of {name}"
         key = paging.read_token(page_token, query, (int,))
         with self._database.read() as connection:
-            selection = (
-                sa.select(attempts).where(attempts.c.job_uid == uid_of(connection, name)).order_by(attempts.c.number)
-            )
+            uid = uid_of(connection, name)
+            has_checkpoint = connection.scalar(sa.select(sa.exists().where(checkpoints.c.job_uid == uid)))
+            selection = sa.select(attempts).where(attempts.c.job_uid == uid).order_by(attempts.c.number)
             if key:
                 selection = selection.where(attempts.c.number > key[0])
             return _page(
                 connection,
                 selection,
                 page_size,
-                lambda row: attempt_message(name, row),
+                lambda row: attempt_message(name, row, has_checkpoint=bool(has_checkpoint)),
                 lambda row: paging.write_token(query, row.number),
             )
 

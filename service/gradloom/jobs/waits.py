@@ -84,7 +84,8 @@ class Wait:
             )
         if self._backoff_seconds is not None and self._situation.attempts:
             last = self._situation.attempts[0].message
-            return hint(last.reason, self._situation.name, last.number)
+            has_checkpoint = self._situation.has_checkpoint
+            return hint(last.reason, self._situation.name, last.number, last.error, has_checkpoint=has_checkpoint)
         if self._full_disk:
             return FREE_A_DISK
         if not self._fits():

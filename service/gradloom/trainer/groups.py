@@ -43,6 +43,8 @@ class Group:
     unfreeze_at_epoch: int | None = None
     transformations: Sequence[GradientTransformation] = ()
     reduce_on_plateau: spec_pb2.ReduceOnPlateau | None = None
+    rate_field: str = ""
+    """Where the spec says its learning rate."""
     averages: list[tf.Variable] = field(default_factory=list, init=False)
     """Of the weights, where the group keeps averages."""
     update: Update = field(init=False, repr=False)
@@ -258,6 +260,7 @@ def build_groups(spec: spec_pb2.JobSpec, model: keras.Model, assignment: Mapping
                     for position, one in enumerate(wanted.gradient_transformations)
                 ),
                 reduce_on_plateau=wanted.reduce_on_plateau if wanted.HasField("reduce_on_plateau") else None,
+                rate_field=f"{where}{'' if wanted.HasField('learning_rate') else '.optimizer.config'}.learning_rate",
             )
         )
     return tuple(groups)

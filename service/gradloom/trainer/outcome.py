@@ -39,13 +39,16 @@ def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAtte
     # The faults of a spec, too, say it all.
     explained = reason in SAYS_IT_ALL or (told is error and faults)
     name = f"{type(told).__module__}.{type(told).__qualname__}".removeprefix("builtins.")
+    diverged = [FieldFault(error.rate_field, text)] if isinstance(error, NotFiniteError) and error.rate_field else []
     return attempt_pb2.FinishAttemptRequest(
         reason=reason,
         message=_sentence(name, text, faults, raised),
         error=job_pb2.JobError(
             exception_type=raised.exception_type if raised else name,
             message=text,
-            field_faults=[job_pb2.FieldFault(field=fault.field, description=fault.description) for fault in faults],
+            field_faults=[
+                job_pb2.FieldFault(field=fault.field, description=fault.description) for fault in (*faults, *diverged)
+            ],
             log_lines=[] if explained else [line for line in lines if line.strip()][-MOST_LOG_LINES:],
         ),
     )

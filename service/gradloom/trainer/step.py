@@ -117,11 +117,13 @@ class NotFiniteError(Exception):
     Attributes:
         step: The update, from 1, that was the first.
         what: What broke: the first group in the spec's order whose gradient is not finite, else the loss.
+        rate_field: Where the spec says the learning rate of that group; empty where it is the loss.
     """
 
-    def __init__(self, step: int, what: str):
+    def __init__(self, step: int, what: str, rate_field: str = ""):
         self.step = step
         self.what = what
+        self.rate_field = rate_field
         super().__init__(f"{what} is not finite at step {step}")
 
 
@@ -260,7 +262,7 @@ class TrainingStep:
         for group, is_finite in zip(self.groups, gradients, strict=True):
             if not is_finite:
                 what = f"group {group.name!r}: its gradient" + ("" if loss else ", as the loss,")
-                raise NotFiniteError(step, what + scaled)
+                raise NotFiniteError(step, what + scaled, group.rate_field)
         if not loss:
             raise NotFiniteError(step, "the loss" + scaled)
 

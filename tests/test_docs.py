@@ -126,4 +126,5 @@ def test_the_readme_s_defaults_of_training_are_those_that_are_filled_in() -> Non
     assert table["precision"] == f"`{spec_pb2.TrainingSpec.Precision.Name(training.precision)}`"
     assert table["jit_compile"] == f"`{spec_pb2.TrainingSpec.JitCompile.Name(training.jit_compile)}`"
     assert table["step_timeout_seconds"] == f"{training.step_timeout_seconds:g}"
+    assert table["stage_timeout_seconds"] == f"{training.stage_timeout_seconds:g}"
     assert (table["early_stopping"], training.HasField("early_stopping")) == ("none", False)

@@ -261,7 +261,7 @@ def test_who_prepares_for_long_is_told_as_such_with_what_ends_it(place: Place) -
     place.desk.seconds += 150
     told = place.explain("digits")
     assert told.summary.startswith("digits prepares model and data: attempt 1 on CPU:0; it has not trained yet after ")
-    assert "spec.scheduling.max_run_duration or `gradloom cancel digits`" in told.hint
+    assert "spec.training.stage_timeout_seconds, or at once by `gradloom cancel digits`" in told.hint
 
 
 def test_a_silent_trainer_a_full_disk_and_a_checkpoint_without_room_are_told(place: Place) -> None:

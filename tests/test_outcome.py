@@ -84,6 +84,8 @@ def exited(**record: Any) -> Ended:
         ({"finish": finish(Job.TRAINER_RAISED)}, exited(exit_code=1), Job.TRAINER_RAISED, Job.QUEUED),
         ({"finish": finish(Job.LOSS_NOT_FINITE)}, exited(exit_code=1), Job.LOSS_NOT_FINITE, Job.FAILED),
         ({"finish": finish(Job.STEP_HUNG)}, exited(exit_code=1), Job.STEP_HUNG, Job.QUEUED),
+        ({"finish": finish(Job.STAGE_HUNG)}, exited(exit_code=1), Job.STAGE_HUNG, Job.QUEUED),
+        ({"finish": finish(Job.STAGE_HUNG), "counted_attempts": 2}, exited(exit_code=1), Job.STAGE_HUNG, Job.FAILED),
         ({"finish": finish(Job.STEP_HUNG), "counted_attempts": 2}, exited(exit_code=1), Job.STEP_HUNG, Job.FAILED),
         ({"job_state": Job.CANCELLING}, exited(signal=15), Job.CANCELLED_BY_USER, Job.CANCELLED),
         (

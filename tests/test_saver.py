@@ -15,6 +15,7 @@ from gradloom.trainer.reports import Reporter
 from gradloom.trainer.saver import CheckpointsFailedError, Saver
 from gradloom.trainer.session import Session
 from gradloom.trainer.standby import Instruction
+from gradloom.trainer.watchdog import Watchdog
 from gradloom.v1 import job_pb2, spec_pb2
 from tests.attempt_service import TOKEN, AttemptServer
 from tests.supervised import until
@@ -31,8 +32,10 @@ def attempt(tmp_path):
         AttemptServer(tmp_path / "trainer.sock", assignment) as server,
         ControlPlane(server.address, TOKEN) as control,
         Reporter(control, 1, pytest.fail, time.monotonic()) as reporter,
+        Watchdog(step_seconds=600, stage_seconds=600, on_hang=pytest.fail) as watchdog,
     ):
-        yield Session(Instruction(str(directory), server.address, TOKEN), assignment, control, reporter), server
+        instruction = Instruction(str(directory), server.address, TOKEN)
+        yield Session(instruction, assignment, control, reporter, watchdog), server
 
 
 def saver(attempt, training, **options) -> Saver:
@@ -90,7 +93,7 @@ def test_whoever_is_told_to_stop_tries_to_save_for_a_while_and_tells_what_is_los
             stopped.append(cause)
             raise SystemExit
 
-    session = Stopping(given.instruction, given.assignment, given.control, given.reporter)
+    session = Stopping(**vars(given))
     tries: list[float] = []
 
     def write(*_):

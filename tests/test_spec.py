@@ -343,7 +343,8 @@ def test_defaults_are_filled_once_and_for_all() -> None:
     assert spec.scheduling == spec_pb2.SchedulingSpec(preemptible=False)
     training = spec.training
     assert (training.precision, training.jit_compile) == (spec_pb2.TrainingSpec.FLOAT32, spec_pb2.TrainingSpec.DISABLED)
-    assert (training.gradient_accumulation_steps, training.step_timeout_seconds) == (1, 600)
+    assert training.gradient_accumulation_steps == 1
+    assert (training.step_timeout_seconds, training.stage_timeout_seconds) == (600, 1800)
     assert training.synchronized_batch_normalization
     assert training.checkpoint == spec_pb2.CheckpointSpec(every_seconds=30, keep=2, best="loss")
     assert spec.variable_groups[0].update_every_steps == 1

@@ -133,6 +133,8 @@ def test_an_option_of_keras_that_ours_replaces_is_refused_with_ours(key: str) ->
         ({"early_stopping": {"monitor": "test_loss"}}, "early_stopping.monitor"),
         ({"step_timeout_seconds": 0.5}, "step_timeout_seconds"),
         ({"step_timeout_seconds": "Infinity"}, "step_timeout_seconds"),
+        ({"stage_timeout_seconds": 0.5}, "stage_timeout_seconds"),
+        ({"stage_timeout_seconds": 2_592_001}, "stage_timeout_seconds"),
     ],
 )
 def test_a_broken_rule_of_training_is_told_at_its_field_and_nothing_else_is(
@@ -148,7 +150,7 @@ def test_a_broken_rule_of_training_is_told_at_its_field_and_nothing_else_is(
         {"class_weights": {0: 0, 9: 2.5}},
         {"checkpoint": {"every_steps": 1, "every_seconds": 0.5, "keep": 100, "best": "val_accuracy"}},
         {"early_stopping": {"monitor": "accuracy", "patience": 1, "min_delta": 0, "restore_best": False}},
-        {"synchronized_batch_normalization": False, "step_timeout_seconds": 1},
+        {"synchronized_batch_normalization": False, "step_timeout_seconds": 1, "stage_timeout_seconds": 1},
     ],
 )
 def test_options_within_their_ranges_are_accepted(options: dict[str, Any]) -> None:

@@ -3,21 +3,25 @@
 import threading
 import time
 
-from gradloom.trainer.watchdog import Watchdog
+from gradloom.trainer.watchdog import Hang, Watchdog
+from gradloom.v1 import job_pb2
 
 
 class Work:
-    """Batches that are counted, and what the watchdog said of them."""
+    """Batches that are counted, and what the watchdog said of them and of what is around them."""
 
-    def __init__(self, timeout: float, tracing: float):
+    def __init__(self, step: float = 30.0, stage: float = 30.0, tracing: float = 30.0):
         self.count = 0
-        self.said: list[str] = []
+        self.said: list[Hang] = []
         self.hung = threading.Event()
-        self.watchdog = Watchdog(timeout, lambda: self.count, self._on_hang, tracing)
+        self.watchdog = Watchdog(step, stage, self._on_hang, tracing)
 
-    def _on_hang(self, what: str) -> None:
-        self.said.append(what)
+    def _on_hang(self, hang: Hang) -> None:
+        self.said.append(hang)
         self.hung.set()
+
+    def steps(self):
+        return self.watchdog.batches(lambda: self.count, "steps", "a step")
 
     def step(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -25,37 +29,77 @@ class Work:
 
 
 def test_batches_that_follow_one_another_are_left_alone_however_long_they_take_together():
-    work = Work(timeout=0.4, tracing=0.4)
-    with work.watchdog, work.watchdog.watching("steps", "a step"):
+    work = Work(step=0.4, tracing=0.4)
+    with work.watchdog, work.steps():
         for _ in range(10):
             work.step(0.1)
     assert work.said == []
 
 
 def test_a_batch_that_takes_too_long_is_found_within_the_loop():
-    work = Work(timeout=0.3, tracing=30)
-    with work.watchdog, work.watchdog.watching("steps", "a step"):
+    work = Work(step=0.3)
+    with work.watchdog, work.steps():
         for _ in range(4):
             work.step(0.1)
         assert work.hung.wait(5)
-    assert work.said == ["a step took longer than 0.3 s (training.step_timeout_seconds)"]
+    told = "a step took longer than 0.3 s (training.step_timeout_seconds)"
+    assert work.said == [Hang(job_pb2.Job.STEP_HUNG, told)]
 
 
 def test_the_first_batch_of_a_kind_has_time_to_be_traced_and_the_next_loop_has_not():
-    work = Work(timeout=0.2, tracing=30)
+    work = Work(step=0.2)
     with work.watchdog:
-        with work.watchdog.watching("steps", "a step"):
+        with work.steps():
             work.step(0.8)
         assert work.said == []
-        with work.watchdog.watching("steps", "a step"):
+        with work.steps():
             assert work.hung.wait(5)
 
 
 def test_nothing_is_expected_between_two_loops():
-    work = Work(timeout=0.2, tracing=0.2)
+    work = Work(step=0.2, stage=0.2, tracing=0.2)
     with work.watchdog:
         for _ in range(2):
-            with work.watchdog.watching("steps", "a step"):
+            with work.steps():
                 work.step(0.05)
             time.sleep(0.5)
     assert work.said == []
+
+
+def test_a_stage_that_takes_too_long_is_told_by_its_name_and_the_innermost_is():
+    work = Work(stage=0.3)
+    with work.watchdog, work.watchdog.stage("the preparation"), work.watchdog.stage("building the model"):
+        assert work.hung.wait(5)
+    told = "building the model took longer than 0.3 s (training.stage_timeout_seconds)"
+    assert work.said == [Hang(job_pb2.Job.STAGE_HUNG, told)]
+
+
+def test_a_stage_has_its_whole_time_again_after_each_one_within_it_and_hangs_by_itself():
+    work = Work(stage=0.5)
+    with work.watchdog, work.watchdog.stage("the preparation"):
+        for _ in range(6):
+            time.sleep(0.1)
+            with work.watchdog.stage("reading data"):
+                time.sleep(0.1)
+        assert work.said == []
+        assert work.hung.wait(5)
+    assert [hang.message.partition(" took ")[0] for hang in work.said] == ["the preparation"]
+
+
+def test_what_lies_between_the_steps_of_a_stage_is_watched_and_the_steps_have_their_own_time():
+    work = Work(step=30.0, stage=0.3)
+    with work.watchdog, work.watchdog.stage("epoch 1"):
+        with work.steps():
+            work.step(0.8)
+        assert work.said == []
+        assert work.hung.wait(5)
+    assert [hang.reason for hang in work.said] == [job_pb2.Job.STAGE_HUNG]
+
+
+def test_a_wait_for_somebody_else_is_left_alone_within_a_stage():
+    work = Work(stage=0.2)
+    with work.watchdog, work.watchdog.stage("epoch 1"):
+        with work.watchdog.paused():
+            time.sleep(0.8)
+        assert work.said == []
+        assert work.hung.wait(5)

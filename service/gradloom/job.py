@@ -113,6 +113,7 @@ REASON_RULES: Final[Mapping[int, ReasonRule]] = {
     job_pb2.Job.PREEMPTED: ReasonRule(retried=True, fault=Fault.NOBODY),
     job_pb2.Job.PAUSED_BY_USER: ReasonRule(retried=True, fault=Fault.NOBODY),
     job_pb2.Job.TRAINER_SILENT: ReasonRule(retried=True, fault=Fault.JOB),
+    job_pb2.Job.STAGE_HUNG: ReasonRule(retried=True, fault=Fault.JOB),
 }
 
 SAVING_REASONS: Final = frozenset(

@@ -29,9 +29,9 @@ Response = service_pb2.ExplainJobResponse
 SHOWN_LINES: Final = 10
 STORY_BYTES: Final = 64 * 1024
 SILENCE_SECONDS: Final = 10.0
-PREPARATION_SECONDS: Final = 60.0
-"""Who prepares for longer may hang: nothing but spec.scheduling.max_run_duration ends that."""
 """A trainer reports twice a second; a silence is worth a word from here on."""
+PREPARATION_SECONDS: Final = 60.0
+"""Who prepares for longer may hang, long before spec.training.stage_timeout_seconds ends that."""
 
 logger = logging.getLogger(__name__)
 
@@ -111,8 +111,8 @@ class Explainer:
         if _prepares_long(situation, running):
             name = reference(situation.name)
             return (
-                f"`gradloom logs {name} -f` shows what it does. Own code that hangs before the first step is ended by "
-                f"spec.scheduling.max_run_duration or `gradloom cancel {name}`."
+                f"`gradloom logs {name} -f` shows what it does. What hangs before the first step is ended by "
+                f"spec.training.stage_timeout_seconds, or at once by `gradloom cancel {name}`."
             )
         return ""
 

@@ -82,6 +82,13 @@ HINTS: Final[Mapping[int, str]] = {
         "hangs, `gradloom logs {job} --attempt {attempt}` ends with the line: look for a wait for a lock, a file or "
         "the network."
     ),
+    Job.STAGE_HUNG: (
+        "The message names the stage and, where it is in your own code, the line; `gradloom logs {job} --attempt "
+        "{attempt}` ends with the stack. Look for an endless loop, or a wait for a lock, a file or the network: "
+        "`gradloom retry {job} --user-code FILE` makes a new job with the mended source; `--from newest`, where it has "
+        "a checkpoint, keeps what was trained. Where the stage is merely slow: `gradloom retry {job} --set "
+        "spec.training.stage_timeout_seconds=7200`."
+    ),
     Job.USER_CODE_RAISED: (
         "Mend the line that the message names: `gradloom retry {job} --user-code FILE` makes a new job with the mended "
         "source. Where it is in a package, install the mended one and `gradloom retry {job}`."

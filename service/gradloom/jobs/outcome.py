@@ -35,6 +35,7 @@ _TRAINERS_REASONS = frozenset(
         Job.ENVIRONMENT_CHANGED,
         Job.LOSS_NOT_FINITE,
         Job.STEP_HUNG,
+        Job.STAGE_HUNG,
         Job.USER_CODE_RAISED,
     }
 )

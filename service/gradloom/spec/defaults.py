@@ -23,6 +23,7 @@ DEFAULT_LABEL: Final = "label"
 DEFAULT_OUTPUT_WEIGHT: Final = 1.0
 DEFAULT_CHECKPOINT_SECONDS: Final = 30.0
 DEFAULT_STEP_TIMEOUT_SECONDS: Final = 600.0
+DEFAULT_STAGE_TIMEOUT_SECONDS: Final = 1800.0
 MOST_TYPE_CHARACTERS: Final = 100
 """What of a type's name goes into the default name of a layer or metric."""
 DEFAULT_FORMATS: Final = (spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS)
@@ -134,6 +135,7 @@ def _fill_training(training: spec_pb2.TrainingSpec, seed: int, monitor: str) -> 
         gradient_accumulation_steps=1,
         synchronized_batch_normalization=True,
         step_timeout_seconds=DEFAULT_STEP_TIMEOUT_SECONDS,
+        stage_timeout_seconds=DEFAULT_STAGE_TIMEOUT_SECONDS,
     )
     if training.HasField("early_stopping"):
         _fill(training.early_stopping, monitor=monitor, patience=1, min_delta=0.0, restore_best=True)

@@ -43,7 +43,8 @@ def check_training(spec: spec_pb2.JobSpec, monitors: Monitors, checker: Componen
         _check_class_weights(spec, checker)
     _check_checkpoint(training.checkpoint, monitors, checker)
     _check_early_stopping(training.early_stopping, monitors, checker)
-    between(training, "step_timeout_seconds", 1, MAX_SECONDS, FIELD, faults)
+    for name in ("step_timeout_seconds", "stage_timeout_seconds"):
+        between(training, name, 1, MAX_SECONDS, FIELD, faults)
 
 
 def _check_accumulation(training: spec_pb2.TrainingSpec, checker: ComponentChecker) -> None:

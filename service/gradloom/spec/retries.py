@@ -30,6 +30,7 @@ _FREE_OF_TRAINING: Final = frozenset(
         "checkpoint",
         "early_stopping",
         "step_timeout_seconds",
+        "stage_timeout_seconds",
         "scalars_every_steps",
     }
 )

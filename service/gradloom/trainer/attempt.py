@@ -12,6 +12,7 @@ from gradloom.spec import with_defaults
 from gradloom.trainer import (
     delivery,
     handover,
+    hang,
     initial_weights,
     logits,
     narration,
@@ -34,7 +35,7 @@ from gradloom.trainer.strategy import Threads
 from gradloom.v1 import job_pb2, spec_pb2
 
 # Loaded before the spare says that it is ready: what a failure needs is there when memory is short.
-__all__ = ["main", "outcome"]
+__all__ = ["hang", "main", "outcome"]
 
 PROVER_START_SECONDS: Final = 10.0
 """How long before the expected end of the training the clean process is started: about what its imports take."""
@@ -53,13 +54,16 @@ def main() -> int:
 
 def train(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
     """Prepares, trains, exports and proves; on GPUs another program goes on after the training."""
+    watchdog = attempt.watchdog
     predecessor = Predecessor(attempt.assignment.retry) if attempt.assignment.HasField("retry") else None
-    prepared = _prepared(attempt, predecessor)
+    with watchdog.stage("the preparation"):
+        prepared = _prepared(attempt, predecessor)
     spec = prepared.resolved.spec
     training, course = prepared.training, Course(attempt, prepared, predecessor)
     wants_prover = not _on_gpus(prepared) and spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats
     with EarlyProver(wants_prover) as early, course.saver:
-        course.resume()
+        with watchdog.stage("going on from a checkpoint"):
+            course.resume()
         attempt.reporter.resume_at(_look(training, course, early=None))
         attempt.reporter.observe(lambda: _look(training, course, early))
         course.run()
@@ -76,7 +80,7 @@ def train(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
 
 def _prepared(attempt: Session, predecessor: Predecessor | None) -> Prepared:
     """What was prepared, once it is on record, or found to be what is on record."""
-    assignment = attempt.assignment
+    assignment, stage = attempt.assignment, attempt.watchdog.stage
     given = Given(
         assignment.device_kind,
         assignment.replicas,
@@ -87,20 +91,21 @@ def _prepared(attempt: Session, predecessor: Predecessor | None) -> Prepared:
     if assignment.HasField("resolved_spec"):
         stored = assignment.resolved_spec
         threads = Threads(stored.intra_op_threads, stored.inter_op_threads)
-        prepared = prepare(stored.spec, given, threads, stored.jit_compiled)
+        prepared = prepare(stored.spec, given, threads, stored.jit_compiled, stage=stage)
         require_unchanged(stored, prepared.resolved)
     else:
         # The server has drawn a seed when it took the job; one that is given stands.
         spec = with_defaults(assignment.spec, seed=0)
         if predecessor is None:
-            prepared = prepare(spec, given)
+            prepared = prepare(spec, given, stage=stage)
         else:
             before = predecessor.threads(assignment.device_kind)
-            prepared = prepare(spec, given, before, predecessor.jit_compiled(spec))
+            prepared = prepare(spec, given, before, predecessor.jit_compiled(spec), stage=stage)
             for difference in predecessor.require_same(prepared.resolved):
                 notice = f"{predecessor.checkpoint.job}, from which this goes on, was trained elsewhere: {difference}"
                 attempt.reporter.add_event(job_pb2.Event(kind=job_pb2.Event.NOTICE, message=notice))
-        attempt.control.record_resolved_spec(attempt_pb2.RecordResolvedSpecRequest(resolved_spec=prepared.resolved))
+        with attempt.watchdog.paused():
+            attempt.control.record_resolved_spec(attempt_pb2.RecordResolvedSpecRequest(resolved_spec=prepared.resolved))
     narration.tell_resolved(prepared.resolved)
     found = user_code.python_state(prepared.resolved.spec)
     narration.tell_python_state(found)

@@ -1,15 +1,14 @@
 """The course of a training: from its beginning, or the newest whole checkpoint, to weights that can be exported."""
 
-import faulthandler
 import logging
-import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from gradloom.attempt.v1 import attempt_pb2
-from gradloom.trainer import checkpoints, narration, outcome, user_code
+from gradloom.trainer import checkpoints, narration
 from gradloom.trainer.checkpoints import DamagedCheckpoint, Header, Saved, UnusableCheckpoint
 from gradloom.trainer.initial_weights import AVERAGED
 from gradloom.trainer.loop import TEST_PREFIX
@@ -19,7 +18,6 @@ from gradloom.trainer.resolved import spec_digest
 from gradloom.trainer.saved_state import Place, State
 from gradloom.trainer.saver import Saver
 from gradloom.trainer.session import Session
-from gradloom.trainer.watchdog import Watchdog
 from gradloom.v1 import job_pb2
 
 logger = logging.getLogger(__name__)
@@ -113,32 +111,38 @@ class Course:
         if self._finished:
             self.saver.end()
             return
-        with Watchdog(self._options.step_timeout_seconds, self._training.batches, self._hung) as watchdog:
-            self._training.watch_with(watchdog.watching)
-            self._training.record_with(self._point)
-            self._train()
+        watchdog = self._attempt.watchdog
+        self._training.watch_with(partial(watchdog.batches, self._training.batches))
+        self._training.record_with(self._point)
+        self._train()
+        with watchdog.stage("putting the best epoch's weights back"):
             self._restore_best()
+        with watchdog.stage("the test, outside of its batches,"):
             self._test()
         self._finished = True
         self.saver.save_final()
 
     def _train(self) -> None:
         epochs = self._options.epochs
-        while self._training.place.epoch <= epochs and not self._ends.stopped:
-            epoch, started = self._training.place.epoch, time.monotonic()
-            scalars = self._training.run_epoch(epoch)
-            narration.tell_epoch(epoch, epochs, scalars, time.monotonic() - started)
-            self._attempt.reporter.update(epoch=epoch, scalars=scalars)
-            self._event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars=scalars)
-            self._point(self._training.global_step, epoch, scalars, epoch_end=True)
-            verdict = self._ends.after(epoch, scalars)
-            for notice in verdict.notices:
-                self._notice(notice)
-            if verdict.is_best:
-                self._best = self.saver.save_best()
+        while (epoch := self._training.place.epoch) <= epochs and not self._ends.stopped:
+            with self._attempt.watchdog.stage(f"epoch {epoch}, outside of its steps,"):
+                self._train_epoch(epoch, epochs)
         if self._ends.stopped:
             self.total_steps = self._training.global_step
             self._attempt.reporter.update(total_steps=self.total_steps)
+
+    def _train_epoch(self, epoch: int, epochs: int) -> None:
+        started = time.monotonic()
+        scalars = self._training.run_epoch(epoch)
+        narration.tell_epoch(epoch, epochs, scalars, time.monotonic() - started)
+        self._attempt.reporter.update(epoch=epoch, scalars=scalars)
+        self._event(kind=job_pb2.Event.EPOCH_ENDED, epoch=epoch, scalars=scalars)
+        self._point(self._training.global_step, epoch, scalars, epoch_end=True)
+        verdict = self._ends.after(epoch, scalars)
+        for notice in verdict.notices:
+            self._notice(notice)
+        if verdict.is_best:
+            self._best = self.saver.save_best()
 
     def _restore_best(self) -> None:
         best = self._ends.best.best_epoch
@@ -196,26 +200,14 @@ class Course:
                 return Path(checkpoint.path)
         raise DamagedCheckpoint(f"needs the best one, of epoch {best_epoch}, which is not on record")
 
-    def _hung(self, what: str) -> NoReturn:
-        """Ends the attempt from the watchdog's thread, while TensorFlow does whatever it does."""
-        logger.error("%s: these are the stacks of all threads", what)
-        sys.stdout.flush()
-        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-        place, stack = user_code.at_work()
-        message = f"{what}; {place}" if place else what
-        # Last, where a reader looks first.
-        logger.error("%s", "\n".join(["this is where it hangs:", *stack, message]))
-        error = job_pb2.JobError(message=message, log_lines=stack[-outcome.MOST_LOG_LINES :])
-        finish = attempt_pb2.FinishAttemptRequest(reason=job_pb2.Job.STEP_HUNG, message=message, error=error)
-        self._attempt.fail_at_once(finish)
-
     def _notice(self, message: str, level: int = logging.INFO) -> None:
         logger.log(level, "%s", message)
         self._event(kind=job_pb2.Event.NOTICE, message=message)
 
     def _point(self, step: int, epoch: int, scalars: Mapping[str, float], epoch_end: bool = False) -> None:
         point = job_pb2.ScalarsPoint(global_step=step, epoch=epoch, epoch_end=epoch_end, scalars=scalars)
-        self._attempt.reporter.add_point(point)
+        with self._attempt.watchdog.paused():
+            self._attempt.reporter.add_point(point)
 
     def _event(self, **fields: Any) -> None:
         self._attempt.reporter.add_event(job_pb2.Event(**fields))

@@ -15,6 +15,7 @@ from gradloom.trainer.proof import EXACT, MIXED, Proof, Prover, Tolerances
 from gradloom.trainer.reference import prove_keras_file, reference_outputs
 from gradloom.trainer.session import Session
 from gradloom.trainer.targets import arranged
+from gradloom.trainer.watchdog import Stage
 from gradloom.v1 import job_pb2, spec_pb2
 
 logger = logging.getLogger(__name__)
@@ -39,21 +40,24 @@ def deliver(
     Raises:
         ExportDisagreedError: The export is not what was trained; the control plane removes what it has no record of.
     """
-    attempt, name = session.assignment.attempt, spec.model.name
+    attempt, name, stage = session.assignment.attempt, spec.model.name, session.watchdog.stage
     session.reporter.update(phase=job_pb2.Progress.EXPORTING)
     started = time.monotonic()
-    expected = reference_outputs(model, inputs)
+    with stage("the trained model's own run on the examples of the proof"):
+        expected = reference_outputs(model, inputs)
     aside = ExportPaths(session.work / EXPORT_DIRECTORY, name, attempt)
-    targets = arranged(models.build_targets(spec), models.output_names(model))
-    write_export(aside, model, spec.export.formats, inputs, expected, targets)
-    artifacts = manifest(aside.root, attempt)
+    with stage("the export"):
+        targets = arranged(models.build_targets(spec), models.output_names(model))
+        write_export(aside, model, spec.export.formats, inputs, expected, targets)
     placed = ExportPaths(session.directory / EXPORT_DIRECTORY, name, attempt)
-    put_in_place(aside.root, placed.root)
+    with stage("putting the export in place"):
+        artifacts = manifest(aside.root, attempt)
+        put_in_place(aside.root, placed.root)
     size = sum(artifact.size_bytes for artifact in artifacts)
     logger.info("exported %d files, %.3g MiB, in %.1f s", len(artifacts), size / 2**20, time.monotonic() - started)
     session.reporter.update(phase=job_pb2.Progress.PROVING)
     tolerances = MIXED if policy_of(spec.training).startswith("mixed") else EXACT
-    proof = _prove(placed, spec.export.formats, inputs, expected, tolerances, clean_process)
+    proof = _prove(placed, spec.export.formats, inputs, expected, tolerances, clean_process, stage)
     saved_model = spec_pb2.ExportSpec.SAVED_MODEL in spec.export.formats
     return attempt_pb2.FinishAttemptRequest(
         reason=job_pb2.Job.COMPLETED,
@@ -79,15 +83,17 @@ def _prove(
     expected: Sequence[np.ndarray],
     tolerances: Tolerances,
     clean_process: Callable[[], Prover],
+    stage: Stage,
 ) -> Proof:
     """Proves each format; the SavedModel's proof is the one on record where there is one."""
     proofs = []
     if spec_pb2.ExportSpec.SAVED_MODEL in formats:
-        with clean_process() as clean:
+        with stage("the proof of the SavedModel"), clean_process() as clean:
             proofs.append(clean.prove(placed.saved_model, placed.examples, tolerances))
         logger.info("proof of %s: %s", placed.saved_model, _found(proofs[-1]))
     if spec_pb2.ExportSpec.KERAS in formats:
-        proofs.append(prove_keras_file(placed.keras_file, inputs, expected, tolerances))
+        with stage("the proof of the .keras file"):
+            proofs.append(prove_keras_file(placed.keras_file, inputs, expected, tolerances))
         logger.info("loaded back %s: %s", placed.keras_file, _found(proofs[-1]))
     return proofs[0]
 

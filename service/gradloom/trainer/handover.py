@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 def hand_over(attempt: Session, model: "keras.Model", inputs: "np.ndarray", blocked: list[str]) -> NoReturn:
     """Replaces this program by the one that exports, on the CPU; `blocked` are the packages the proof does without."""
-    save_state(attempt.work / STATE_FILE, model, inputs)
+    with attempt.watchdog.stage("keeping what was trained for the export"):
+        save_state(attempt.work / STATE_FILE, model, inputs)
     attempt.reporter.flush()
     attempt.reporter.close()
     attempt.control.close()
@@ -64,12 +65,13 @@ def _deliver(attempt: Session) -> attempt_pb2.FinishAttemptRequest:
 
         resolved = attempt.assignment.resolved_spec
         spec = resolved.spec
-        strategy.configure(spec_pb2.ResolvedSpec.CPU, replicas=1)
-        user_code.bring_in(spec)
-        trained_on = {data.source: data for data in resolved.data}
-        model = models.build_model(spec, attempt.assignment.data_roots, lambda: trained_on["train"].feature_shape)
-        OwnMetrics(model)  # of which an export takes no part
-        inputs = load_state(attempt.work / STATE_FILE, model)
+        with attempt.watchdog.stage("building the trained model again"):
+            strategy.configure(spec_pb2.ResolvedSpec.CPU, replicas=1)
+            user_code.bring_in(spec)
+            trained_on = {data.source: data for data in resolved.data}
+            model = models.build_model(spec, attempt.assignment.data_roots, lambda: trained_on["train"].feature_shape)
+            OwnMetrics(model)  # of which an export takes no part
+            inputs = load_state(attempt.work / STATE_FILE, model)
         return delivery.deliver(attempt, spec, model, inputs, lambda: clean)
 
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import keras
 from google.protobuf.message import Message
@@ -33,7 +33,10 @@ from gradloom.trainer.requirements import require_reloadable, saved_whole
 from gradloom.trainer.resolved import Resolution, resolve, resolve_data
 from gradloom.trainer.strategy import Threads
 from gradloom.trainer.targets import arranged
+from gradloom.trainer.watchdog import Stage, unwatched
 from gradloom.v1 import spec_pb2
+
+LOSSES_AND_OPTIMIZERS: Final = "building losses, metrics and optimizers, and trying them on data"
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def prepare(
     threads: Threads | None = None,
     jit_compiled: bool | None = None,
     rehearsal: bool = False,
+    stage: Stage = unwatched,
 ) -> Prepared:
     """Prepares the training of a spec in this process, which must not have used TensorFlow before.
 
@@ -102,6 +106,7 @@ def prepare(
         threads: Those of an earlier attempt; by default the ones that suit the devices.
         jit_compiled: What an earlier attempt found best; by default found here where the spec says AUTO.
         rehearsal: Prepare as if the replicas were there, on a CPU: what the validator does.
+        stage: Watches the parts of the preparation.
 
     Raises:
         InvalidRequestError: Faults of the spec, those of the data among them.
@@ -112,7 +117,8 @@ def prepare(
     with standby.noise_held_back() if device_kind == spec_pb2.ResolvedSpec.CPU else contextlib.nullcontext():
         strategy.configure(device_kind, given.replicas, threads, spec.training.deterministic)
     # It may make tensors as soon as it runs.
-    user_code.bring_in(spec)
+    with stage("running the job's own code"):
+        user_code.bring_in(spec)
     # A package may have started TensorFlow with the threads of a small model.
     if threads is None and strategy.is_configurable():
         strategy.set_threads(cpu_threads.choose_threads(spec, given.device_kind, given.replicas, given.data_roots))
@@ -128,25 +134,28 @@ def prepare(
         distribution = strategy.make_strategy(device_kind, given.replicas)
         assignment: Mapping[str, str] = {}
         model = None
-        with faults:
+        with stage("building the model"), faults:
             with distribution.scope():
                 # A builder waits for the data, whose shape it needs.
-                model = models.build_model(spec, given.data_roots, lambda: loading["train"].result().features.shape[1:])
+                model = models.build_model(
+                    spec, given.data_roots, lambda: _loaded(loading, "train", stage).features.shape[1:]
+                )
             require_reloadable(spec, [models.exported_model(model)])
             paths = models.variable_paths(model)
             assignment = assign_groups([path for path, variable in paths if variable.trainable], spec.variable_groups)
-        sources = _gathered(loading, faults)
+        sources = _gathered(loading, faults, stage)
     weights = None
     if model is not None and given.initial_weights is not None:
-        with faults:
+        with stage("reading the initial weights"), faults:
             source = initial_weights.read_source(given.initial_weights)
             weights = initial_weights.load(model, source, spec.model.initial_weights)
     if model is None or faults.spec or faults.data:
         # The other components may be wrong too, and the user is to hear of everything.
-        _construct_the_rest(spec, faults)
+        with stage(LOSSES_AND_OPTIMIZERS):
+            _construct_the_rest(spec, faults)
         faults.raise_any()
     assert model is not None
-    with faults:
+    with stage(LOSSES_AND_OPTIMIZERS), faults:
         training = Training.build(spec, model, assignment, sources["train"], sources.get("validation"), distribution)
         _check_total_steps(spec.training.epochs, training.steps_per_epoch)
         members = [member for target in training.targets for member in (target.loss, *target.metrics)]
@@ -158,7 +167,8 @@ def prepare(
             fitness.check_fit(sources["test"], "spec.data.test", model, targets)
     faults.raise_any()
     if not rehearsal:
-        training.settle_jit(jit_compiled)
+        with stage("measuring whether compilation pays"):
+            training.settle_jit(jit_compiled)
     resolution = Resolution(given.device_kind, given.replicas, threads)
     resolved = resolve(spec, resolution, model, assignment, training, sources)
     if weights is not None:
@@ -227,12 +237,17 @@ def _load(source: spec_pb2.DataSource, path: str, given: Given) -> Arrays:
     return arrays
 
 
-def _gathered(loading: Mapping[str, Future[Arrays]], faults: Faults) -> dict[str, Arrays]:
+def _gathered(loading: Mapping[str, Future[Arrays]], faults: Faults, stage: Stage) -> dict[str, Arrays]:
     sources = {}
-    for name, future in loading.items():
+    for name in loading:
         with faults:
-            sources[name] = future.result()
+            sources[name] = _loaded(loading, name, stage)
     return sources
+
+
+def _loaded(loading: Mapping[str, Future[Arrays]], name: str, stage: Stage) -> Arrays:
+    with stage(f"reading spec.data.{name}"):
+        return loading[name].result()
 
 
 def _construct_the_rest(spec: spec_pb2.JobSpec, faults: Faults) -> None:

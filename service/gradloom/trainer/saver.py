@@ -66,7 +66,7 @@ class Snapshot:
 
 
 class Saver:
-    """Saves one training; what begins with `save`, and `wait_until_written`, belong to the loop's thread."""
+    """Saves one training; what begins with `save`, `wait_until_written` and `close` belong to the loop's thread."""
 
     def __init__(
         self,
@@ -122,8 +122,9 @@ class Saver:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        with self._attempt.watchdog.paused():
+            for thread in self._threads:
+                thread.join()
         self._attempt.reporter.save_before_stop(None)
 
     def save(self) -> None:
@@ -137,8 +138,9 @@ class Saver:
             self._take(best=False, final=False)
         if self._stop_at is not None:
             self.end()
-            # The recorder ends the process.
-            threading.Event().wait()
+            with self._attempt.watchdog.paused():
+                # The recorder ends the process.
+                threading.Event().wait()
 
     def save_best(self) -> Path:
         """Saves the state after the best epoch so far; returns where it will be."""
@@ -157,7 +159,7 @@ class Saver:
 
     def wait_until_written(self) -> None:
         """Returns once everything that was saved is in its file."""
-        with self._changed:
+        with self._attempt.watchdog.paused(), self._changed:
             self._changed.wait_for(lambda: self._pending is None or self._failure is not None)
             self._raise_failure()
 
@@ -172,7 +174,7 @@ class Saver:
 
     def _take(self, best: bool, final: bool) -> Path:
         """Copies the state, once there is no other copy, and has it stored."""
-        with self._changed:
+        with self._attempt.watchdog.paused(), self._changed:
             # The best one may be all that is left of the best weights: it is written before anything takes its place.
             self._changed.wait_for(
                 lambda: (

@@ -17,9 +17,11 @@ from typing import Final, NoReturn
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.errors import AttemptSupersededError, PermissionDeniedError
+from gradloom.spec import with_defaults
 from gradloom.trainer.control import ControlPlane
 from gradloom.trainer.reports import Reporter
 from gradloom.trainer.standby import Instruction
+from gradloom.trainer.watchdog import Hang, Watchdog
 from gradloom.v1 import job_pb2
 
 COMPLETED: Final = 0
@@ -40,6 +42,7 @@ class Session:
     assignment: attempt_pb2.Assignment
     control: ControlPlane
     reporter: Reporter
+    watchdog: Watchdog
 
     @property
     def directory(self) -> Path:
@@ -75,8 +78,8 @@ class Session:
 def serve(instruction: Instruction, body: Callable[[Session], attempt_pb2.FinishAttemptRequest]) -> int:
     """Runs what an attempt is for and tells its end, whatever that is; returns the process's exit code.
 
-    `body` returns how the attempt ended or raises. When the attempt is stopped from outside, the process ends at once,
-    in the middle of anything.
+    `body` returns how the attempt ended or raises; it says to the session's watchdog what it is at. When the attempt is
+    stopped from outside, the process ends at once, in the middle of anything.
     """
     started = instruction.handover.get("started", time.monotonic())
     with ControlPlane(instruction.address, instruction.token) as control:
@@ -92,8 +95,13 @@ def serve(instruction: Instruction, body: Callable[[Session], attempt_pb2.Finish
             with Reporter(
                 control, assignment.attempt, lambda cause: _end_at_once(cause, work), started, instruction.handover
             ) as reporter:
-                attempt = Session(instruction, assignment, control, reporter)
-                finish = _concluded(attempt, body)
+                limits = with_defaults(assignment.spec, seed=0).training
+                watchdog = Watchdog(
+                    limits.step_timeout_seconds, limits.stage_timeout_seconds, lambda hang: _hung(attempt, hang)
+                )
+                attempt = Session(instruction, assignment, control, reporter, watchdog)
+                with watchdog:
+                    finish = _concluded(attempt, body)
                 shutil.rmtree(work, ignore_errors=True)
                 _tell(attempt, finish)
         except (AttemptSupersededError, PermissionDeniedError) as error:
@@ -120,6 +128,12 @@ def _concluded(
         for fault in finish.error.field_faults:
             logger.error("  %s: %s", fault.field, fault.description)
         return finish
+
+
+def _hung(attempt: Session, found: Hang) -> NoReturn:
+    from gradloom.trainer import hang
+
+    hang.end(attempt, found)
 
 
 def _tell(attempt: Session, finish: attempt_pb2.FinishAttemptRequest) -> None:

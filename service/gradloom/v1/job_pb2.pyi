@@ -59,6 +59,7 @@ class Job(_message.Message):
         PREEMPTED: _ClassVar[Job.Reason]
         PAUSED_BY_USER: _ClassVar[Job.Reason]
         TRAINER_SILENT: _ClassVar[Job.Reason]
+        STAGE_HUNG: _ClassVar[Job.Reason]
     REASON_UNSPECIFIED: Job.Reason
     COMPLETED: Job.Reason
     SPEC_REFUSED: Job.Reason
@@ -83,6 +84,7 @@ class Job(_message.Message):
     PREEMPTED: Job.Reason
     PAUSED_BY_USER: Job.Reason
     TRAINER_SILENT: Job.Reason
+    STAGE_HUNG: Job.Reason
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]

@@ -228,7 +228,7 @@ class CheckpointSpec(_message.Message):
     def __init__(self, every_steps: _Optional[int] = ..., every_seconds: _Optional[float] = ..., keep: _Optional[int] = ..., best: _Optional[str] = ...) -> None: ...
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("epochs", "global_batch_size", "seed", "deterministic", "steps_per_loop", "clip_norm", "steps_per_epoch", "precision", "jit_compile", "gradient_accumulation_steps", "class_weights", "checkpoint", "early_stopping", "synchronized_batch_normalization", "step_timeout_seconds", "scalars_every_steps")
+    __slots__ = ("epochs", "global_batch_size", "seed", "deterministic", "steps_per_loop", "clip_norm", "steps_per_epoch", "precision", "jit_compile", "gradient_accumulation_steps", "class_weights", "checkpoint", "early_stopping", "synchronized_batch_normalization", "step_timeout_seconds", "scalars_every_steps", "stage_timeout_seconds")
     class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PRECISION_UNSPECIFIED: _ClassVar[TrainingSpec.Precision]
@@ -274,6 +274,7 @@ class TrainingSpec(_message.Message):
     SYNCHRONIZED_BATCH_NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
     STEP_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SCALARS_EVERY_STEPS_FIELD_NUMBER: _ClassVar[int]
+    STAGE_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     epochs: int
     global_batch_size: int
     seed: int
@@ -290,7 +291,8 @@ class TrainingSpec(_message.Message):
     synchronized_batch_normalization: bool
     step_timeout_seconds: float
     scalars_every_steps: int
-    def __init__(self, epochs: _Optional[int] = ..., global_batch_size: _Optional[int] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., steps_per_loop: _Optional[int] = ..., clip_norm: _Optional[float] = ..., steps_per_epoch: _Optional[int] = ..., precision: _Optional[_Union[TrainingSpec.Precision, str]] = ..., jit_compile: _Optional[_Union[TrainingSpec.JitCompile, str]] = ..., gradient_accumulation_steps: _Optional[int] = ..., class_weights: _Optional[_Mapping[int, float]] = ..., checkpoint: _Optional[_Union[CheckpointSpec, _Mapping]] = ..., early_stopping: _Optional[_Union[EarlyStopping, _Mapping]] = ..., synchronized_batch_normalization: bool = ..., step_timeout_seconds: _Optional[float] = ..., scalars_every_steps: _Optional[int] = ...) -> None: ...
+    stage_timeout_seconds: float
+    def __init__(self, epochs: _Optional[int] = ..., global_batch_size: _Optional[int] = ..., seed: _Optional[int] = ..., deterministic: bool = ..., steps_per_loop: _Optional[int] = ..., clip_norm: _Optional[float] = ..., steps_per_epoch: _Optional[int] = ..., precision: _Optional[_Union[TrainingSpec.Precision, str]] = ..., jit_compile: _Optional[_Union[TrainingSpec.JitCompile, str]] = ..., gradient_accumulation_steps: _Optional[int] = ..., class_weights: _Optional[_Mapping[int, float]] = ..., checkpoint: _Optional[_Union[CheckpointSpec, _Mapping]] = ..., early_stopping: _Optional[_Union[EarlyStopping, _Mapping]] = ..., synchronized_batch_normalization: bool = ..., step_timeout_seconds: _Optional[float] = ..., scalars_every_steps: _Optional[int] = ..., stage_timeout_seconds: _Optional[float] = ...) -> None: ...
 
 class ExportSpec(_message.Message):
     __slots__ = ("formats",)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gradloom import documents
 from gradloom.errors import InvalidRequestError
+from gradloom.faults import MAX_HINTS
 from gradloom.v1 import spec_pb2
 from tests.specs import SOUND
 
@@ -159,6 +160,13 @@ def test_a_spec_without_its_job_is_explained() -> None:
     faults = faults_in("model: {}\ndata: {}\ntraning: {}")
     assert "write `spec:`" in faults["spec"]
     assert 'did you mean "training"?' in faults["spec.traning"]
+
+
+def test_near_names_are_told_of_the_first_unknown_fields_and_of_values_alike_within_one_limit() -> None:
+    layers = [{"type": "Dense", "nam": "x"}] * (MAX_HINTS - 1)
+    document = {"spec": {"model": {"layers": layers}, "training": {"jit_compile": "AUT", "epoch": 1}}}
+    told = [" did you mean " in description for description in faults_in(json.dumps(document)).values()]
+    assert told == [True] * MAX_HINTS + [False]
 
 
 @pytest.mark.parametrize(

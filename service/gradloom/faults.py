@@ -54,7 +54,10 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """`; did you mean "Dense"?`, or nothing."""
-    close = nearest(name, known)
+    return _asked(nearest(name, known))
+
+
+def _asked(close: str | None) -> str:
     return f"; did you mean {shown(close)}?" if close is not None else ""
 
 
@@ -82,10 +85,14 @@ class Faults:
         else:
             self._untold += 1
 
-    def did_you_mean(self, name: str, known: Collection[str]) -> str:
+    def nearest(self, name: str, known: Collection[str]) -> str | None:
         """As the function, for the first MAX_HINTS names that are asked for."""
         self._hints += 1
-        return did_you_mean(name, known) if self._hints <= MAX_HINTS else ""
+        return nearest(name, known) if self._hints <= MAX_HINTS else None
+
+    def did_you_mean(self, name: str, known: Collection[str]) -> str:
+        """As the function, within the same limit."""
+        return _asked(self.nearest(name, known))
 
     def extend(self, faults: Collection[FieldFault]) -> None:
         """Notes several faults."""

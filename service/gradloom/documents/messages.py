@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from gradloom.documents.fields import is_map, is_repeated
 from gradloom.documents.places import its_place
 from gradloom.documents.text import Plain
-from gradloom.faults import MAX_FAULTS, WHOLE, Faults, child, nearest, shown
+from gradloom.faults import WHOLE, Faults, child, shown
 from gradloom.v1 import job_pb2, spec_pb2
 
 MAX_EXACT_INTEGER: Final = 1 << 53
@@ -106,7 +106,7 @@ def _fill(message: Message, value: Plain, path: str, faults: Reading) -> None:
         field = fields.get(key)
         if field is None:
             known = [known.name for known in message.DESCRIPTOR.fields]
-            meant = nearest(key, known) if len(faults) < MAX_FAULTS else None
+            meant = faults.nearest(key, known)
             hint = f"; did you mean {shown(meant)}?" if meant else its_place(key)
             told = f"is not a field of {message.DESCRIPTOR.name}{hint}"
             faults.drop(child(path, key), told, child(path, meant) if meant else "")

@@ -158,6 +158,17 @@ async def test_every_fault_of_an_update_is_told_at_once_and_nothing_is_changed(a
     assert await get(api) == before
 
 
+@pytest.mark.parametrize("key", ["Team", "`team`", "team lead", "", "a" * 64])
+async def test_a_path_to_what_can_be_no_label_is_refused_and_changes_nothing(api: Api, key: str) -> None:
+    before = await get(api)
+    refused = await refusal(api.stub.UpdateJob(update("priority", f"labels.{key}", priority=7)))
+    assert (refused.code, refused.fields) == (Code.INVALID_ARGUMENT, ["update_mask.paths[1]"])
+    told = refused.violation("update_mask.paths[1]")
+    assert told.startswith("must name a key of labels, which matches [a-z]([-_a-z0-9./]{0,62}); got ")
+    assert f'"labels.{key}"' in told
+    assert await get(api) == before
+
+
 async def test_labels_that_are_added_one_by_one_have_the_same_limit(api: Api) -> None:
     more = {f"label-{number}": "x" for number in range(63)}
     refused = await refusal(api.stub.UpdateJob(update(*(f"labels.{key}" for key in more), labels=more)))

@@ -11,8 +11,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from gradloom.documents import is_map
-from gradloom.faults import Faults, child, did_you_mean, shown
-from gradloom.job import DETAILS
+from gradloom.faults import Faults, child, shown
+from gradloom.job import DETAILS, LABEL_KEY
 from gradloom.v1 import job_pb2
 
 FIELD: Final = "update_mask.paths"
@@ -54,7 +54,7 @@ def read_mask(paths: Sequence[str], roots: Sequence[str], faults: Faults, whole:
         return list(roots)
     sound: dict[str, None] = {}
     for position, path in enumerate(paths):
-        fault = _why_not(path.split("."), roots, whole)
+        fault = _why_not(path.split("."), roots, whole, faults)
         if fault:
             faults.add(child(FIELD, position), f"{fault}; got {shown(path)}")
         else:
@@ -74,27 +74,33 @@ def _said_by_users(job: job_pb2.Job) -> job_pb2.Job:
     return said
 
 
-def _why_not(names: Sequence[str], roots: Sequence[str], whole: Collection[str]) -> str:
+def _why_not(names: Sequence[str], roots: Sequence[str], whole: Collection[str], faults: Faults) -> str:
     """Which rule a path breaks; empty when it leads to a field that may be edited."""
     if names[0] not in roots:
-        return f"must begin with one of {', '.join(roots)}, or be * alone{did_you_mean(names[0], roots)}"
+        return f"must begin with one of {', '.join(roots)}, or be * alone{faults.did_you_mean(names[0], roots)}"
     if names[0] in whole and len(names) > 1:
         return f"must name {names[0]} as a whole"
     message: Any = job_pb2.Job.DESCRIPTOR
     for position, name in enumerate(names):
         field = message.fields_by_name.get(name)
         if field is None:
-            return f"must name fields; {message.name} has no {shown(name)}{did_you_mean(name, message.fields_by_name)}"
+            near = faults.did_you_mean(name, message.fields_by_name)
+            return f"must name fields; {message.name} has no {shown(name)}{near}"
         so_far = ".".join(names[: position + 1])
         if position + 1 == len(names):
             return ""
         if is_map(field) and field.message_type.fields_by_name["key"].type == FieldDescriptor.TYPE_STRING:
-            # What remains is a key.
-            return "" if any(names[position + 1 :]) else f"must name a key of {so_far}"
+            return _why_no_key(so_far, ".".join(names[position + 1 :]))
         if field.is_repeated or not _is_walked(field):
             return f"must name {so_far} as a whole"
         message = field.message_type
     return ""
+
+
+def _why_no_key(map_path: str, key: str) -> str:
+    if map_path == "labels" and not LABEL_KEY.fullmatch(key):
+        return f"must name a key of labels, which matches {LABEL_KEY.pattern}"
+    return "" if key else f"must name a key of {map_path}"
 
 
 def _take(target: Message, source: Message, names: Sequence[str]) -> None:

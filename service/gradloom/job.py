@@ -55,6 +55,7 @@ LIVE_STATES: Final = ENDING_STATES | {job_pb2.Job.STARTING, job_pb2.Job.RUNNING}
 
 DETAILS: Final = ("display_name", "labels", "priority")
 """What people say of a job beside its spec, and may change while it lives."""
+LABEL_KEY: Final = re.compile(r"[a-z]([-_a-z0-9./]{0,62})")
 
 
 class Fault(Enum):

@@ -14,10 +14,9 @@ import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gradloom.faults import Faults, did_you_mean, shown
-from gradloom.job import ID_PATTERN
+from gradloom.job import ID_PATTERN, LABEL_KEY
 from gradloom.jobs.filter_syntax import AllOf, AnyOf, Comparison, Negation, Node, Value, at, parse
 from gradloom.jobs.schema import jobs
-from gradloom.spec.details import LABEL_KEY
 from gradloom.v1 import job_pb2
 
 Condition = sa.ColumnElement[bool]

@@ -1,9 +1,9 @@
 """What people say of a job beside its spec, and may change while it lives: its display name, labels and priority."""
 
-import re
 from typing import Final
 
 from gradloom.faults import Faults, shown
+from gradloom.job import LABEL_KEY
 from gradloom.spec.limits import between
 from gradloom.v1 import job_pb2
 
@@ -12,8 +12,6 @@ MAX_LABELS: Final = 64
 MAX_LABEL_VALUE: Final = 63
 HIGHEST_PRIORITY: Final = 1000
 """The lowest is its negative."""
-
-LABEL_KEY: Final = re.compile(r"[a-z]([-_a-z0-9./]{0,62})")
 
 
 def check_details(job: job_pb2.Job, faults: Faults) -> None:

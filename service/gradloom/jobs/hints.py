@@ -78,16 +78,15 @@ HINTS: Final[Mapping[int, str]] = {
         "your own look for a logarithm or a division."
     ),
     Job.STEP_HUNG: (
-        "Where steps are merely slow: `gradloom retry {job} --set spec.training.step_timeout_seconds=3600`. Where one "
-        "hangs, `gradloom logs {job} --attempt {attempt}` ends with the line: look for a wait for a lock, a file or "
-        "the network."
+        "Where steps are merely slow: `gradloom retry {job}{from_newest} --set "
+        "spec.training.step_timeout_seconds=3600`. Where one hangs, `gradloom logs {job} --attempt {attempt}` ends "
+        "with the line: look for a wait for a lock, a file or the network."
     ),
     Job.STAGE_HUNG: (
-        "The message names the stage and, where it is in your own code, the line; `gradloom logs {job} --attempt "
-        "{attempt}` ends with the stack. Look for an endless loop, or a wait for a lock, a file or the network: "
-        "`gradloom retry {job} --user-code FILE` makes a new job with the mended source; `--from newest`, where it has "
-        "a checkpoint, keeps what was trained. Where the stage is merely slow: `gradloom retry {job} --set "
-        "spec.training.stage_timeout_seconds=7200`."
+        "Where the message names a line of your own code, look there for an endless loop, or a wait for a lock, a file "
+        "or the network: `gradloom retry {job}{from_newest} --user-code FILE` makes a new job with the mended source. "
+        "Where the stage is merely slow: `gradloom retry {job}{from_newest} --set "
+        "spec.training.stage_timeout_seconds=7200`. `gradloom logs {job} --attempt {attempt}` ends with the stack."
     ),
     Job.USER_CODE_RAISED: (
         "Mend the line that the message names: `gradloom retry {job} --user-code FILE` makes a new job with the mended "

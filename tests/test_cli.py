@@ -687,6 +687,24 @@ def test_a_person_is_asked_before_a_job_is_deleted_and_a_script_is_not(serving: 
         assert NAME not in played.jobs
 
 
+def test_a_person_is_asked_once_about_several_jobs_that_are_all_named(serving: Serving, played: Played) -> None:
+    other = f"{NAME}-2"
+    played.jobs[NAME], played.jobs[other] = succeeded_job(), succeeded_job()
+    played.jobs[other].name = other
+    terminal = Terminal(serving, "delete", "digits", "none", "digits-2")
+    terminal.read_until("Delete these 2 jobs with their checkpoints, exports and logs, for good? [y/N]")
+    assert f"{NAME} (SUCCEEDED" in terminal.shown
+    assert f"{other} (SUCCEEDED" in terminal.shown
+    terminal.type("y\n")
+    assert "deleted digits-2" in terminal.read_to_end()
+    assert (terminal.process.returncode, played.jobs) == (4, {}), "one was not there"
+
+
+def test_without_a_server_no_other_job_is_tried() -> None:
+    done = gradloom(None, "cancel", "a", "b")
+    assert (done.returncode, done.stdout, done.stderr.count("gradloom: ")) == (3, "", 1)
+
+
 def test_a_failed_job_that_was_watched_says_what_can_be_done_next(serving: Serving, played: Played) -> None:
     played.jobs[NAME] = failed_job()
     played.watches = [life(failed_job())]

@@ -140,6 +140,42 @@ async def test_a_deleted_job_is_gone_and_a_live_one_needs_force(api: Api) -> Non
     assert "No jobs yet" in (await gradloom(api, "list")).stderr
 
 
+async def test_commands_that_change_jobs_take_several_and_go_on_after_one_that_fails(api: Api) -> None:
+    for job_id in ("a", "b", "c"):
+        api.create(job_id)
+    ended(api, "over")
+    for command, state in (("pause", "PAUSED"), ("resume", "QUEUED"), ("cancel", "CANCELLED")):
+        result = await gradloom(api, command, "a", "over", "none", "c", "a")
+        assert result.stdout == f"{state} projects/default/jobs/a\n{state} projects/default/jobs/c\n"
+        failures = [line for line in result.stderr.splitlines() if line.startswith("gradloom: ")]
+        assert [name for line in failures for name in ("over", "none") if f"jobs/{name}" in line] == ["over", "none"]
+        assert result.exit_code == 4
+    assert (await done(api, "update", "a", "c", "--priority", "7")).split() == [
+        f"projects/default/jobs/{x}" for x in "ac"
+    ]
+    refused = await gradloom(api, "update", "none", "a", "--priority", "7777")
+    assert (refused.exit_code, refused.stderr.count("refused: ")) == (2, 2)
+    assert await done(api, "delete", "a", "over") == "deleted a\ndeleted over\n"
+    result = await gradloom(api, "delete", "a", "b", "c")
+    assert (result.stdout, result.exit_code) == ("deleted c\n", 4)
+    assert [line.split()[0] for line in (await done(api, "list")).splitlines()] == ["JOB", "b"]
+
+
+async def test_the_jobs_that_a_command_changed_are_json_one_after_the_other(api: Api) -> None:
+    api.create("a")
+    api.create("b")
+    printed = await done(api, "cancel", "a", "b", "-o", "json")
+    first, end = json.JSONDecoder().raw_decode(printed)
+    second = json.loads(printed[end:])
+    assert [first["name"], second["name"]] == ["projects/default/jobs/a", "projects/default/jobs/b"]
+
+
+@pytest.mark.parametrize("command", [("pause",), ("resume",), ("delete",), ("update", "--priority", "1")])
+async def test_an_etag_is_of_one_job_alone(api: Api, command: tuple[str, ...]) -> None:
+    refused = await gradloom(api, *command, "a", "b", "--etag", "e")
+    assert (refused.exit_code, "--etag is of one job; got 2 jobs" in refused.stderr) == (2, True)
+
+
 async def test_explain_tells_of_the_jobs_before_one_in_the_queue(api: Api) -> None:
     api.claim(api.create("running"))
     api.create("before")

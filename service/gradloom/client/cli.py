@@ -24,7 +24,7 @@ def cli() -> None:
     Start a server with `gradloom serve`, hand it a job with `gradloom submit job.yaml --watch`.
 
     Exit codes: 0 done; 1 the job failed or was cancelled; 2 bad usage or a refused spec; 3 the server cannot be
-    reached; 4 any other error; 130 interrupted.
+    reached; 4 any other error; 130 interrupted. Of several jobs, that of the first that failed.
     """
 
 

@@ -55,8 +55,8 @@ class Commands(click.Group):
             _discard(sys.stdout)
             raise click.exceptions.Exit(ExitCode.BROKEN_PIPE) from None
         except GradloomError as error:
-            text.remark(_told(error))
-            raise click.exceptions.Exit(_EXIT_CODES.get(type(error), ExitCode.OTHER_ERROR)) from None
+            text.remark(told(error))
+            raise click.exceptions.Exit(exit_code(error)) from None
         except OSError as error:
             named = f"{error.filename}: " if error.filename else ""
             text.remark(f"gradloom: {text.one_line(f'{named}{error.strerror or error}')}")
@@ -83,18 +83,23 @@ class Commands(click.Group):
         return sorted(self.commands, key="serve".__ne__)
 
 
-def _told(error: GradloomError) -> str:
+def exit_code(error: GradloomError) -> ExitCode:
+    """What a shell learns of a command that failed so."""
+    return _EXIT_CODES.get(type(error), ExitCode.OTHER_ERROR)
+
+
+def told(error: GradloomError) -> str:
     """An error as its reader needs it; what a server said is shown, not obeyed."""
-    told = text.printable(str(error), keep="\n\t")
+    said = text.printable(str(error), keep="\n\t")
     if isinstance(error, InvalidRequestError):
-        return f"refused: {told}"
+        return f"refused: {said}"
     if isinstance(error, ServerUnavailableError) and not error.answered:
-        return f"gradloom: {told}\nStart a server with `gradloom serve`, or name one with --server HOST:PORT."
+        return f"gradloom: {said}\nStart a server with `gradloom serve`, or name one with --server HOST:PORT."
     if isinstance(error, LimitExceededError):
-        return f"gradloom: {told}\nTry again in {text.span(error.retry_after_seconds)}."
+        return f"gradloom: {said}\nTry again in {text.span(error.retry_after_seconds)}."
     if isinstance(error, EtagMismatchError) and error.subject:
-        return f"gradloom: {told}\nSee what it is now: gradloom get {text.one_line(shortest_reference(error.subject))}"
-    return f"gradloom: {told}"
+        return f"gradloom: {said}\nSee what it is now: gradloom get {text.one_line(shortest_reference(error.subject))}"
+    return f"gradloom: {said}"
 
 
 def _prepare(stream: IO[str]) -> None:

@@ -33,6 +33,7 @@ priority_option: Final = click.option(
     "--priority", type=int, metavar="N", help="Jobs of a higher one are given devices first; -1000 to 1000."
 )
 job_argument: Final = click.argument("job", metavar="JOB")
+jobs_argument: Final = click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
 
 
 def client_command(function: _Command) -> click.Command:

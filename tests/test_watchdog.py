@@ -1,5 +1,6 @@
 """The watchdog: finds what hangs, and nothing else."""
 
+import re
 import threading
 import time
 
@@ -10,11 +11,11 @@ from gradloom.v1 import job_pb2
 class Work:
     """Batches that are counted, and what the watchdog said of them and of what is around them."""
 
-    def __init__(self, step: float = 30.0, stage: float = 30.0, tracing: float = 30.0):
+    def __init__(self, step: float = 30.0, stage: float = 30.0, tracing: float = 30.0, telling: float = 60.0):
         self.count = 0
         self.said: list[Hang] = []
         self.hung = threading.Event()
-        self.watchdog = Watchdog(step, stage, self._on_hang, tracing)
+        self.watchdog = Watchdog(step, stage, self._on_hang, tracing, telling)
 
     def _on_hang(self, hang: Hang) -> None:
         self.said.append(hang)
@@ -75,12 +76,12 @@ def test_a_stage_that_takes_too_long_is_told_by_its_name_and_the_innermost_is():
 
 
 def test_a_stage_has_its_whole_time_again_after_each_one_within_it_and_hangs_by_itself():
-    work = Work(stage=0.5)
+    work = Work(stage=1.0)
     with work.watchdog, work.watchdog.stage("the preparation"):
         for _ in range(6):
-            time.sleep(0.1)
+            time.sleep(0.3)
             with work.watchdog.stage("reading data"):
-                time.sleep(0.1)
+                """Sooner done than anybody looks."""
         assert work.said == []
         assert work.hung.wait(5)
     assert [hang.message.partition(" took ")[0] for hang in work.said] == ["the preparation"]
@@ -103,3 +104,15 @@ def test_a_wait_for_somebody_else_is_left_alone_within_a_stage():
             time.sleep(0.8)
         assert work.said == []
         assert work.hung.wait(5)
+
+
+def test_the_log_says_once_of_each_stage_that_takes_long_what_it_is_and_what_it_may_take(caplog):
+    caplog.set_level("INFO", "gradloom.trainer.watchdog")
+    work = Work(stage=2.0, telling=0.5)
+    with work.watchdog, work.watchdog.stage("the preparation"):
+        with work.watchdog.stage("reading data"):
+            """Sooner done than it is told."""
+        with work.watchdog.stage("building the model"):
+            assert work.hung.wait(10)
+    (told,) = caplog.messages
+    assert re.fullmatch(r"building the model has taken [0-9.]+ s so far; 2 are allowed \(training\.stage_.*\)", told)

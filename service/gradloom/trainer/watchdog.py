@@ -5,6 +5,7 @@ one another; or a wait for somebody else, who has all the time there is. These l
 alone is judged; what lies around it has its whole time again afterwards.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,11 @@ from gradloom.v1 import job_pb2
 
 TRACING_SECONDS: Final = 600.0
 """What the first batch of its kind may take at least: it is traced, and perhaps compiled."""
+TELLING_SECONDS: Final = 60.0
+"""Of what takes longer the log tells, so that who looks there sees what goes on."""
 LONGEST_LOOK_SECONDS: Final = 1.0
+
+logger = logging.getLogger(__name__)
 
 Stage = Callable[[str], AbstractContextManager[None]]
 """Such as `Watchdog.stage`: within what it gives for the words, that stage is in work."""
@@ -60,6 +65,7 @@ class Watchdog:
         stage_seconds: What a stage may take.
         on_hang: Called once, in the watchdog's thread; does not return.
         tracing_seconds: As `TRACING_SECONDS`.
+        telling_seconds: As `TELLING_SECONDS`.
     """
 
     def __init__(
@@ -68,10 +74,12 @@ class Watchdog:
         stage_seconds: float,
         on_hang: Callable[[Hang], None],
         tracing_seconds: float = TRACING_SECONDS,
+        telling_seconds: float = TELLING_SECONDS,
     ):
         self._step_seconds = step_seconds
         self._stage_seconds = stage_seconds
         self._tracing_seconds = max(step_seconds, tracing_seconds)
+        self._telling_seconds = telling_seconds
         self._on_hang = on_hang
         self._work: _Work | None = None
         self._known: set[object] = set()
@@ -129,6 +137,7 @@ class Watchdog:
     def _run(self) -> None:
         look_seconds = min(LONGEST_LOOK_SECONDS, self._step_seconds / 5, self._stage_seconds / 5)
         judged: _Work | None = None
+        told: _Work | None = None
         counted, waited, allowed = 0, 0.0, 0.0
         before = time.monotonic()
         while not self._end.wait(look_seconds):
@@ -146,6 +155,9 @@ class Watchdog:
                 counted, waited, allowed = count, 0.0, work.seconds
             else:
                 waited += passed
+            if waited > self._telling_seconds and told is not work:
+                logger.info("%s has taken %.3g s so far; %g are allowed (%s)", work.what, waited, allowed, work.setting)
+                told = work
             if waited > allowed:
                 self._on_hang(Hang(work.reason, f"{work.what} took longer than {allowed:g} s ({work.setting})"))
                 return

@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.v1 import job_pb2, service_pb2
-from tests.api_server import BEARER, TIMEOUT_SECONDS, Api, api_server, refusal
+from tests.api_server import BEARER, TIMEOUT_SECONDS, Api, api_server, digits_job, refusal
 
 Code = grpc.StatusCode
 Job = job_pb2.Job
@@ -35,6 +35,18 @@ async def test_a_repeated_delete_is_fine_also_when_the_name_has_another_job_by_t
     await api.stub.DeleteJob(request)
     assert api.store.get_job(name) == successor
     assert (await refusal(api.stub.DeleteJob(delete(name)))).code is Code.FAILED_PRECONDITION
+
+
+async def test_a_repeated_create_of_a_job_that_is_deleted_gives_the_first_result_and_creates_none(api: Api) -> None:
+    request = service_pb2.CreateJobRequest(job_id="digits", job=digits_job(), request_id=str(uuid.uuid4()))
+    created = await api.stub.CreateJob(request)
+    await api.stub.DeleteJob(delete(created.name, force=True))
+    assert await api.stub.CreateJob(request) == created
+    api.store.forget_job(created.uid)
+    repeated = await api.stub.CreateJob(request)
+    assert (repeated.uid, repeated.state, repeated.HasField("spec")) == (created.uid, created.state, False)
+    refused = await refusal(api.stub.GetJob(service_pb2.GetJobRequest(name=created.name)))
+    assert refused.code is Code.NOT_FOUND
 
 
 async def test_a_missing_job_is_not_found_unless_it_may_be_missing(api: Api) -> None:

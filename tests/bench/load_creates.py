@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +44,12 @@ def measure(directory: Path) -> list[Figure]:
 
 
 async def _compared(echo: str, server: str, at_once: int) -> list[Figure]:
-    body = service_pb2.CreateJobRequest(job=played_job(3, 7)).SerializeToString()
+    bodies = [_body(0.001 + call / 1e6) for call in range(CALLS)]
     async with grpc.aio.insecure_channel(echo) as bare, grpc.aio.insecure_channel(server) as real:
         for channel, method in ((bare, ECHO), (real, CREATE)):
-            await _rate(channel, method, body, at_once, CALLS)
+            await _rate(channel, method, bodies, at_once)
         rounds = [
-            (await _rate(bare, ECHO, body, at_once, CALLS), await _rate(real, CREATE, body, at_once, CALLS))
+            (await _rate(bare, ECHO, bodies, at_once), await _rate(real, CREATE, bodies, at_once))
             for _ in range(ROUNDS)
         ]
     rates = [statistics.median(column) for column in zip(*rounds, strict=True)]
@@ -61,14 +62,21 @@ async def _compared(echo: str, server: str, at_once: int) -> list[Figure]:
     ]
 
 
-async def _rate(channel: grpc.aio.Channel, method: str, body: bytes, at_once: int, calls: int) -> float:
+def _body(learning_rate: float) -> bytes:
+    """A job of a sweep: the same task, trained in another way."""
+    job = played_job(3, 7)
+    job.spec.variable_groups[0].optimizer.config["learning_rate"] = learning_rate
+    return service_pb2.CreateJobRequest(job=job).SerializeToString()
+
+
+async def _rate(channel: grpc.aio.Channel, method: str, bodies: Sequence[bytes], at_once: int) -> float:
     call = channel.unary_unary(method)
-    left = iter(range(calls))
+    left = iter(bodies)
 
     async def caller() -> None:
-        for _ in left:
+        for body in left:
             await call(body)
 
     start = time.monotonic()
     await asyncio.gather(*(caller() for _ in range(at_once)))
-    return calls / (time.monotonic() - start)
+    return len(bodies) / (time.monotonic() - start)

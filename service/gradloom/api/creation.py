@@ -14,7 +14,7 @@ from gradloom.errors import FieldFault
 from gradloom.faults import MAX_FAULTS, Faults, collected, shown
 from gradloom.job import DEFAULT_PROJECT, ID_PATTERN, ID_RULE, JobName
 from gradloom.jobs.records import Retried, StoredCheckpoint
-from gradloom.spec import OwnedDevices, check_job, with_defaults
+from gradloom.spec import OwnedDevices, SoundTasks, check_job, with_defaults
 from gradloom.spec.unread import without_consequences
 from gradloom.spec.user_code import FIELD as USER_CODE_FIELD
 from gradloom.v1 import job_pb2, service_pb2, spec_pb2
@@ -58,6 +58,7 @@ class Creation:
         self._data_roots = data_roots
         self._owned = owned
         self._find_initial_weights = find_initial_weights
+        self._sound_tasks = SoundTasks()
 
     def check(self, request: service_pb2.CreateJobRequest) -> NewJob:
         """Gives the job with every default and its seed; raises InvalidRequestError with every fault at once."""
@@ -108,7 +109,9 @@ class Creation:
         if not request.HasField("job"):
             return [FieldFault("job", "required")]
         # Their paths are those of the file that a user wrote, which is the Job.
-        faults = check_job(request.job, self._catalogue, self._data_roots, self._owned, self._allows_user_code)
+        faults = check_job(
+            request.job, self._catalogue, self._data_roots, self._owned, self._allows_user_code, self._sound_tasks
+        )
         source = request.job.spec.user_code.source
         if source and not any(fault.field.startswith(USER_CODE_FIELD) for fault in faults):
             faults.extend(syntax_faults(source))

@@ -5,10 +5,12 @@ from gradloom.spec.defaults import layer_names, metric_name, with_defaults, with
 from gradloom.spec.numbers import struct_to_config
 from gradloom.spec.paths import resolve_within
 from gradloom.spec.patterns import assign_groups, matches
+from gradloom.spec.task import SoundTasks
 
 __all__ = [
     "MAX_SPEC_BYTES",
     "OwnedDevices",
+    "SoundTasks",
     "assign_groups",
     "check_job",
     "layer_names",

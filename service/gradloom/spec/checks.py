@@ -11,19 +11,16 @@ from gradloom.catalogue import Catalogue
 from gradloom.errors import FieldFault
 from gradloom.faults import Faults
 from gradloom.spec.components import ComponentChecker
-from gradloom.spec.data import check_data
 from gradloom.spec.defaults import DEFAULT_EPOCHS
 from gradloom.spec.details import check_details
 from gradloom.spec.groups import check_groups
 from gradloom.spec.keras_config import with_models
 from gradloom.spec.limits import between, is_nested_too_deeply, known_number
-from gradloom.spec.model import check_model
 from gradloom.spec.options import check_training
 from gradloom.spec.precision import policy_of
 from gradloom.spec.retention import check_retention
-from gradloom.spec.scalars import Monitors
 from gradloom.spec.scheduling import check_retry, check_scheduling
-from gradloom.spec.targets import check_targets
+from gradloom.spec.task import SoundTasks
 from gradloom.spec.user_code import check_user_code
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -45,9 +42,11 @@ def check_job(
     data_roots: Sequence[str],
     owned: OwnedDevices,
     allows_user_code: bool = False,
+    sound_tasks: SoundTasks | None = None,
 ) -> list[FieldFault]:
     """Every fault of a job as it was sent, in the order of its fields; an empty list when it is sound.
 
+    Calls for one catalogue and the same data roots may share `sound_tasks`, so that a task is checked once.
     Does no I/O but resolving symlinks of paths that the spec names. Of user code only the frame is checked: whether it
     is Python is for a process with limits to say.
     """
@@ -63,24 +62,17 @@ def check_job(
         has_user_code = job.spec.HasField("user_code")
         policy = policy_of(job.spec.training)
         checker = with_models(ComponentChecker(catalogue, data_roots, faults, policy, has_user_code))
-        _check_spec(job.spec, checker, owned)
+        _check_spec(job.spec, checker, owned, SoundTasks() if sound_tasks is None else sound_tasks)
         if has_user_code:
             check_user_code(job.spec.user_code, allows_user_code, faults)
     return faults.told()
 
 
-def _check_spec(spec: spec_pb2.JobSpec, checker: ComponentChecker, owned: OwnedDevices) -> None:
+def _check_spec(
+    spec: spec_pb2.JobSpec, checker: ComponentChecker, owned: OwnedDevices, sound_tasks: SoundTasks
+) -> None:
     faults = checker.faults
-    if spec.HasField("model"):
-        check_model(spec.model, checker)
-    else:
-        faults.add("spec.model", "is required")
-    if spec.HasField("data"):
-        check_data(spec, checker)
-    else:
-        faults.add("spec.data", "is required")
-    check_targets(spec, checker)
-    monitors = Monitors.of(spec)
+    monitors = sound_tasks.check(spec, checker)
     epochs = spec.training.epochs if spec.training.HasField("epochs") else DEFAULT_EPOCHS
     check_groups(spec.variable_groups, epochs, monitors, checker)
     check_training(spec, monitors, checker)

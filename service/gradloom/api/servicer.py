@@ -193,8 +193,8 @@ class TrainingServicer(service_pb2_grpc.TrainingServiceServicer):
         job = await self._offload.write_together(
             self._store.create_job, new.name, new.job, new.request_id, new.request_digest, now, new.retried
         )
-        if job.create_time.ToDatetime(UTC) == now:
-            # Not the repeat of an earlier request.
+        is_repeat = new.request_id is not None and job.create_time.ToDatetime(UTC) != now
+        if not is_repeat:
             self._instruments.job_created()
         return job
 

@@ -97,6 +97,11 @@ class Entry:
         """The parameters by name."""
         return {parameter.name: parameter for parameter in self.parameters}
 
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The names of the parameters that must be given."""
+        return tuple(parameter.name for parameter in self.parameters if parameter.required)
+
 
 @dataclass(frozen=True)
 class Catalogue:

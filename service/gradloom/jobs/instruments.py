@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -60,18 +61,22 @@ class Instruments:
             buckets=STARTUP_BUCKETS,
             registry=self.registry,
         )
-        self._rpcs = Counter(
+        rpcs = Counter(
             "grpc_server_handled",
             "RPCs handled.",
             ("grpc_service", "grpc_method", "grpc_code"),
             registry=self.registry,
         )
-        self._rpc_seconds = Histogram(
+        rpc_seconds = Histogram(
             "grpc_server_handling_seconds",
             "How long RPCs took; streams for their whole life.",
             ("grpc_service", "grpc_method"),
             buckets=RPC_BUCKETS,
             registry=self.registry,
+        )
+        # To look for the series of labels takes longer than to count.
+        self._series_of_rpc = cache(
+            lambda service, method, code: (rpcs.labels(service, method, code), rpc_seconds.labels(service, method))
         )
         Gauge("gradloom_build_info", "1, with the version.", ("version",), registry=self.registry).labels(
             __version__
@@ -133,8 +138,9 @@ class Instruments:
 
     def rpc_handled(self, service: str, method: str, code: str, seconds: float) -> None:
         """Counts one RPC."""
-        self._rpcs.labels(service, method, code).inc()
-        self._rpc_seconds.labels(service, method).observe(seconds)
+        rpcs, rpc_seconds = self._series_of_rpc(service, method, code)
+        rpcs.inc()
+        rpc_seconds.observe(seconds)
 
 
 class Buckets:

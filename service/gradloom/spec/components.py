@@ -121,9 +121,9 @@ class ComponentChecker:
                 checked[key] = self._value(parameter, value, child(field, key), depth)
                 if key == _LEARNING_RATES.get(entry.kind):
                     self._at_least_zero(value, child(field, key))
-        for parameter in entry.parameters:
-            if parameter.required and parameter.name not in config:
-                self.faults.add(child(field, parameter.name), f"is required by {entry.type}")
+        for name in entry.required:
+            if name not in config:
+                self.faults.add(child(field, name), f"is required by {entry.type}")
         return checked
 
     def nested(self, kind: str, value: Mapping[str, Any], field: str, depth: int = 0) -> dict[str, Any]:

@@ -28,6 +28,27 @@ MOST_TYPE_CHARACTERS: Final = 100
 """What of a type's name goes into the default name of a layer or metric."""
 DEFAULT_FORMATS: Final = (spec_pb2.ExportSpec.SAVED_MODEL, spec_pb2.ExportSpec.KERAS)
 
+_CONSTANTS: Final = spec_pb2.JobSpec(
+    training=spec_pb2.TrainingSpec(
+        epochs=DEFAULT_EPOCHS,
+        global_batch_size=DEFAULT_GLOBAL_BATCH_SIZE,
+        deterministic=False,
+        precision=spec_pb2.TrainingSpec.FLOAT32,
+        jit_compile=spec_pb2.TrainingSpec.DISABLED,
+        gradient_accumulation_steps=1,
+        synchronized_batch_normalization=True,
+        step_timeout_seconds=DEFAULT_STEP_TIMEOUT_SECONDS,
+        stage_timeout_seconds=DEFAULT_STAGE_TIMEOUT_SECONDS,
+        checkpoint=spec_pb2.CheckpointSpec(keep=DEFAULT_KEPT_CHECKPOINTS),
+    ),
+    scheduling=spec_pb2.SchedulingSpec(preemptible=False),
+    retry=spec_pb2.RetrySpec(max_attempts=DEFAULT_MAX_ATTEMPTS),
+)
+"""The defaults of single fields that follow from no other field, where a spec may be merged into them."""
+_BACKOFF: Final = spec_pb2.RetryBackoff()
+_BACKOFF.initial_duration.FromTimedelta(timedelta(seconds=DEFAULT_BACKOFF_SECONDS))
+_BACKOFF.max_duration.FromTimedelta(timedelta(seconds=LONGEST_BACKOFF_SECONDS))
+
 
 def with_defaults(spec: spec_pb2.JobSpec, seed: int) -> spec_pb2.JobSpec:
     """A copy of the spec with every default filled in that does not depend on devices or data.
@@ -37,7 +58,8 @@ def with_defaults(spec: spec_pb2.JobSpec, seed: int) -> spec_pb2.JobSpec:
     `resources` (the server's devices), the end of a range.
     """
     filled = spec_pb2.JobSpec()
-    filled.CopyFrom(spec)
+    filled.CopyFrom(_CONSTANTS)
+    filled.MergeFrom(spec)
     _fill_model(filled.model)
     for source in ("train", "validation", "test"):
         if filled.data.HasField(source):
@@ -54,8 +76,7 @@ def with_defaults(spec: spec_pb2.JobSpec, seed: int) -> spec_pb2.JobSpec:
     _fill_training(filled.training, seed, monitor)
     if not filled.export.formats:
         filled.export.formats.extend(DEFAULT_FORMATS)
-    _fill(filled.scheduling, preemptible=False)
-    _fill_retry(filled.retry)
+    _fill_backoff(filled.retry.backoff)
     return filled
 
 
@@ -124,34 +145,18 @@ def _fill_group(group: spec_pb2.VariableGroup, monitor: str) -> None:
 
 
 def _fill_training(training: spec_pb2.TrainingSpec, seed: int, monitor: str) -> None:
-    _fill(
-        training,
-        epochs=DEFAULT_EPOCHS,
-        global_batch_size=DEFAULT_GLOBAL_BATCH_SIZE,
-        seed=seed,
-        deterministic=False,
-        precision=spec_pb2.TrainingSpec.FLOAT32,
-        jit_compile=spec_pb2.TrainingSpec.DISABLED,
-        gradient_accumulation_steps=1,
-        synchronized_batch_normalization=True,
-        step_timeout_seconds=DEFAULT_STEP_TIMEOUT_SECONDS,
-        stage_timeout_seconds=DEFAULT_STAGE_TIMEOUT_SECONDS,
-    )
+    _fill(training, seed=seed)
     if training.HasField("early_stopping"):
         _fill(training.early_stopping, monitor=monitor, patience=1, min_delta=0.0, restore_best=True)
     if not training.checkpoint.HasField("every_steps"):
         _fill(training.checkpoint, every_seconds=DEFAULT_CHECKPOINT_SECONDS)
-    _fill(training.checkpoint, keep=DEFAULT_KEPT_CHECKPOINTS, best=training.early_stopping.monitor or monitor)
+    _fill(training.checkpoint, best=training.early_stopping.monitor or monitor)
 
 
-def _fill_retry(retry: spec_pb2.RetrySpec) -> None:
-    _fill(retry, max_attempts=DEFAULT_MAX_ATTEMPTS)
-    for name, seconds in (
-        ("initial_duration", DEFAULT_BACKOFF_SECONDS),
-        ("max_duration", LONGEST_BACKOFF_SECONDS),
-    ):
-        if not retry.backoff.HasField(name):
-            getattr(retry.backoff, name).FromTimedelta(timedelta(seconds=seconds))
+def _fill_backoff(backoff: spec_pb2.RetryBackoff) -> None:
+    for name in ("initial_duration", "max_duration"):
+        if not backoff.HasField(name):
+            getattr(backoff, name).CopyFrom(getattr(_BACKOFF, name))
 
 
 def output_names(model: spec_pb2.ModelSpec) -> list[str]:
@@ -161,19 +166,20 @@ def output_names(model: spec_pb2.ModelSpec) -> list[str]:
 
 def given_name(layer: spec_pb2.LayerSpec) -> str:
     """The name that the layer's message or its config gives it, or an empty string."""
-    if layer.name:
-        return layer.name
-    return layer.config.fields["name"].string_value if "name" in layer.config.fields else ""
+    if (name := layer.name) or not layer.HasField("config"):
+        return name
+    fields = layer.config.fields
+    return fields["name"].string_value if "name" in fields else ""
 
 
 def layer_names(layers: Iterable[spec_pb2.LayerSpec]) -> list[str]:
     """Every layer's name: the given one, else the type in snake case, numbered from the second on."""
     layers = list(layers)
-    taken = {given_name(layer) for layer in layers}
+    given = [given_name(layer) for layer in layers]
+    taken = set(given)
     counts: dict[str, int] = {}
     names = []
-    for layer in layers:
-        name = given_name(layer)
+    for layer, name in zip(layers, given, strict=True):
         if not name:
             stem = _snake_case(layer.type)
             while True:

@@ -23,12 +23,11 @@ def check_graph(model: spec_pb2.ModelSpec, faults: Faults) -> None:
     feeds: list[list[int]] = []
     sound = True
     for position, layer in enumerate(model.layers):
-        field = child(f"{FIELD}.layers", position)
         sources = []
-        is_input = layer.type in INPUT_TYPES
+        is_input, inputs = layer.type in INPUT_TYPES, layer.inputs
         # Told as faults of the Input itself.
-        sound = sound and not (is_input and (position > 0 or layer.inputs))
-        for i, reference in enumerate(() if is_input else layer.inputs):
+        sound = sound and not (is_input and (position > 0 or inputs))
+        for i, reference in enumerate(() if is_input else inputs):
             source = layer_of(reference)
             if source in positions:
                 sources.append(positions[source])
@@ -36,9 +35,9 @@ def check_graph(model: spec_pb2.ModelSpec, faults: Faults) -> None:
                 where = "comes later" if source in names else "is not a layer"
                 hint = faults.did_you_mean(reference, list(positions))
                 told = f"must name a layer before this one; {shown(reference)} {where}{hint}"
-                faults.add(f"{field}.inputs[{i}]", told)
+                faults.add(f"{child(f'{FIELD}.layers', position)}.inputs[{i}]", told)
                 sound = False
-        if not layer.inputs and position > 0 and not is_input:
+        if not inputs and position > 0 and not is_input:
             sources = [position - 1]
         feeds.append(sources)
         # Told as a fault of the name: which of the two an input means is not known.
@@ -85,6 +84,8 @@ def _check_reached(
             if source not in reached:
                 reached.add(source)
                 pending.append(source)
+    if len(reached) == len(names):
+        return
     ends = ", ".join(shown(names[output]) for output in dict.fromkeys(outputs))
     where = f"the output, {ends}" if len(outputs) == 1 else f"an output: {ends}"
     for position, name in enumerate(names):

@@ -131,7 +131,8 @@ def test_kill_9_of_the_trainer_while_it_trains_and_again_while_it_exports(server
         assert [attempt.counted for attempt in client.attempts(job.name)] == [True, True, False]
         events = [message.event for message in client.watch(job.name, from_start=True)]
         trained = {event.attempt for event in events if event.kind == job_pb2.Event.EPOCH_ENDED}
-        assert trained == {1, 2}, "the third one exports alone"
+        # The first may be killed before its first epoch ends.
+        assert trained in ({1, 2}, {2}), "the third one exports alone"
 
 
 def test_a_job_whose_trainer_always_dies_fails_after_its_attempts(server):

@@ -244,6 +244,12 @@ def test_a_busy_server_says_when_to_try_again(serving: Serving, played: Played) 
     assert (done.returncode, done.stderr) == (4, "gradloom: 8 validations wait\nTry again in 12 s.\n")
 
 
+def test_who_is_refused_for_good_is_not_told_to_try_again(serving: Serving, played: Played) -> None:
+    played.failures = [LimitExceededError("the disk is full", retry_after_seconds=None)]
+    done = gradloom(serving, "get", "digits")
+    assert (done.returncode, done.stderr) == (4, "gradloom: the disk is full\n")
+
+
 def test_a_server_that_drains_is_not_taken_for_one_that_is_not_there(serving: Serving, played: Played) -> None:
     played.failures = [LOST] * 20  # More than the retries of UNAVAILABLE.
     done = gradloom(serving, "get", "digits")

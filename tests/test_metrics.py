@@ -71,7 +71,7 @@ def lived(instruments: Instruments) -> None:
     instruments.attempt_reported(UID, NAME, 1, report(1))
     instruments.checkpoint_recorded(UID, NAME, saved(0.2, 1000))
     instruments.rpc_handled("gradloom.v1.TrainingService", "GetJob", "OK", 0.001)
-    instruments.observe_server(lambda: {job_pb2.Job.QUEUED: 4}, lambda: {"free": 1, "claimed": 0})
+    instruments.observe_server(lambda: {job_pb2.Job.QUEUED: 4}, lambda: {"free": 1, "claimed": 0}, dict, str)
     instruments.attempt_ended(UID, 1, job_pb2.Job.COMPLETED)
 
 
@@ -104,6 +104,7 @@ def test_the_promised_names_are_there(instruments: Instruments) -> None:
         "gradloom_job_startup_seconds",
         "gradloom_step_seconds",
         "gradloom_devices",
+        "gradloom_disk_full",
         "gradloom_build_info",
         "grpc_server_handled",
         "grpc_server_handling_seconds",

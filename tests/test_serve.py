@@ -115,6 +115,7 @@ def test_sigterm_drains_and_leaves_nothing_behind(start: Callable[..., Server]) 
     assert sorted(path.name for path in server.data_dir.iterdir()) == [
         "artifacts",
         "gradloom.db",
+        "gradloom.db-reserve",
         "server.beat",
         "server.lock",
     ]

@@ -44,6 +44,8 @@ def test_faults_limits_and_states_carry_their_details() -> None:
     limit = LimitExceededError("too many", subject="validator", retry_after_seconds=2.5)
     assert unpacked(limit, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 2500
     assert unpacked(limit, error_details_pb2.QuotaFailure).violations[0].subject == "validator"
+    _, _, status = status_of(LimitExceededError("the disk is full", retry_after_seconds=None))
+    assert not any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in status.details)
     state = WrongStateError("projects/default/jobs/a", "it has ended")
     assert unpacked(state, error_details_pb2.PreconditionFailure).violations[0].subject == "projects/default/jobs/a"
     assert unpacked(ServerUnavailableError("stopping"), error_details_pb2.RetryInfo)

@@ -183,7 +183,7 @@ def test_a_full_disk_is_told_and_what_was_acknowledged_is_still_there(tmp_path):
         check=False,
     )
     assert writing.returncode == 0, writing.stderr
-    assert writing.stdout.count("disk is full; nothing was stored") == 3
+    assert writing.stdout.count("the disk of the server's --data-dir is full (less than 1 MiB left") == 3
     assert int(writing.stdout.split()[0]) > 0
 
 

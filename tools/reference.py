@@ -187,7 +187,7 @@ def metrics() -> Iterator[Row]:
 def used_instruments() -> Instruments:
     """Instruments that have all been used once, so that each has a series with its labels."""
     instruments = Instruments(grace_seconds=60)
-    instruments.observe_server(dict, lambda: {"free": 1})
+    instruments.observe_server(dict, lambda: {"free": 1}, lambda: {"--data-dir": 1}, str)
     name = JobName("default", "some")
     instruments.job_created()
     instruments.job_claimed(0)

@@ -96,11 +96,11 @@ class PermissionDeniedError(GradloomError):
 
 
 class LimitExceededError(GradloomError):
-    """A limit is reached for now; `retry_after_seconds` says when to try again."""
+    """A limit is reached; `retry_after_seconds` says when to try again, and is None where waiting does not help."""
 
     reason = "LIMIT_EXCEEDED"
 
-    def __init__(self, message: str, subject: str = "server", retry_after_seconds: float = 5.0):
+    def __init__(self, message: str, subject: str = "server", retry_after_seconds: float | None = 5.0):
         self.subject = subject
         self.retry_after_seconds = retry_after_seconds
         super().__init__(message)

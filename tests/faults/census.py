@@ -16,7 +16,7 @@ from pathlib import Path
 ENDED = 4
 """Attempt.State, as the database has it."""
 SUPERVISOR_ID = b"GRADLOOM_SUPERVISOR_ID="
-SERVERS_OWN = {"gradloom.db", "server.beat", "server.lock", "artifacts"}
+SERVERS_OWN = {"gradloom.db", "gradloom.db-reserve", "server.beat", "server.lock", "artifacts"}
 """What a server that has drained leaves in its data directory."""
 ATTEMPTS_OWN = {"log", "supervisor", "checkpoints", "export"}
 SUPERVISORS_OWN = {"lock", "supervisor.json", "exit.json", "stop", "closed"}

@@ -119,6 +119,18 @@ def _fill_disk(chaos: "Chaos", draw: random.Random) -> None:
             time.sleep(draw.uniform(0.0, 2.0))
 
 
+def _kill_server_on_a_full_disk(chaos: "Chaos", draw: random.Random) -> None:
+    """The next one starts there; before and after, what a user wants of a job is stored."""
+    promise = _unended(chaos, draw)
+    with full(chaos.server.data_directory):
+        for _ in range(2):
+            with chaos.server.client() as client:
+                priority = draw.randint(0, 3)
+                assert client.update(promise.name, priority=priority).priority == priority
+            chaos.server.kill()
+            chaos.server.start()
+
+
 def _make_artifacts_read_only(chaos: "Chaos", draw: random.Random) -> None:
     with read_only(chaos.server.data_directory / "artifacts"):
         time.sleep(draw.uniform(0.5, 4.0))
@@ -228,6 +240,7 @@ HARMS: dict[str, Harm] = {
     "a process that stalls": Harm(3, _stall),
     "a disk that refuses writes": Harm(3, _refuse_writes),
     "a disk that is full": Harm(3, _fill_disk, needs_disk=True),
+    "kill -9 of the server on a full disk": Harm(2, _kill_server_on_a_full_disk, needs_disk=True),
     "artifacts that are read-only": Harm(2, _make_artifacts_read_only, needs_disk=True),
     "a clock that jumps": Harm(4, _move_clock),
     "a trainer that freezes": Harm(1, _freeze),

@@ -15,6 +15,7 @@ from typing import Final
 
 import grpc
 from prometheus_client import disable_created_metrics
+from sqlalchemy import make_url
 
 from gradloom.api.attempt_servicer import AttemptServicer
 from gradloom.api.creation import Creation
@@ -38,7 +39,7 @@ from gradloom.api.servicer import TrainingServicer
 from gradloom.api.stderr_log import log_to_stderr
 from gradloom.api.validator import Validator
 from gradloom.catalogue import Catalogue
-from gradloom.jobs.database import StoreUnusableError
+from gradloom.jobs.database import StoreUnusableError, path_of
 from gradloom.jobs.devices import Devices, find_devices, has_gpu_driver
 from gradloom.jobs.disks import Disks
 from gradloom.jobs.explain import Explainer
@@ -47,6 +48,7 @@ from gradloom.jobs.housekeeping import Housekeeper
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.local_launcher import LocalLauncher
 from gradloom.jobs.lock import DataDirectoryInUseError, DataDirectoryLock, hold_data_directory
+from gradloom.jobs.reserve import NO_ROOM, Reserve
 from gradloom.jobs.scheduler import Scheduler
 from gradloom.jobs.server_beat import ServerBeat
 from gradloom.jobs.store import Store
@@ -88,7 +90,8 @@ async def serve(settings: Settings) -> None:
     except OSError as error:
         # A write that fails does not know its path; what has no setting of its own lies in the data directory.
         path = error.filename or f"--data-dir {settings.data_dir}"
-        raise StartError(f"cannot start: {path}: {error.strerror or error}") from error
+        advice = "; make room on that disk, and start the server again" if error.errno in NO_ROOM else ""
+        raise StartError(f"cannot start: {path}: {error.strerror or error}{advice}") from error
 
 
 class _Signals:
@@ -131,7 +134,7 @@ class _Server:
 async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerator[_Server, None]:
     """Starts every part; at the end stops them in the opposite order."""
     async with AsyncExitStack() as stack:
-        store = Store.open(settings.database_url)
+        store = Store.open(settings.database_url, reserve=_reserve(settings))
         stack.callback(store.close)
         await asyncio.to_thread(bring_in_packages)
         offload = Offload(store.together)
@@ -149,7 +152,9 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         )
         server, addresses["trainer_listen"] = trainer_listener(settings.trainer_listen, interceptor, attempts)
         await _start(stack, server)
-        disks = Disks({"--artifact-root": settings.artifact_root, "--data-dir": settings.data_dir})
+        disks = Disks(
+            {"--artifact-root": settings.artifact_root, "--data-dir": settings.data_dir}, full_store=store.full_disk
+        )
         scheduling = await _scheduling(stack, settings, store, devices, instruments, hearing, disks)
         housekeeping = HousekeepingThread(_housekeeper(settings, store, instruments))
         housekeeping.start()
@@ -174,8 +179,18 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         yield _Server(addresses, health, training, scheduling)
 
 
+def _reserve(settings: Settings) -> Reserve:
+    """Beside the database, wherever that is."""
+    path = path_of(make_url(settings.database_url))
+    is_own = path.resolve().is_relative_to(settings.data_dir.resolve())
+    return Reserve(path, "--data-dir" if is_own else "--database-url")
+
+
 def _prove_writable(artifact_root: Path) -> None:
-    """Makes the directory if it is missing, and writes into it: every job would fail on it otherwise."""
+    """Makes the directory if it is missing, and writes into it: every job would fail on it otherwise.
+
+    A full disk is told, and that is all: with a server, jobs can be deleted.
+    """
     try:
         artifact_root.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=artifact_root, prefix=".probe-") as probe:
@@ -183,7 +198,9 @@ def _prove_writable(artifact_root: Path) -> None:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        raise StartError(f"--artifact-root: cannot write to {artifact_root}: {error.strerror or error}") from error
+        if error.errno not in NO_ROOM or not artifact_root.is_dir():
+            raise StartError(f"--artifact-root: cannot write to {artifact_root}: {error.strerror or error}") from error
+        log.warning("The disk of --artifact-root %s is full: no attempt is started until there is room", artifact_root)
 
 
 def _devices(settings: Settings) -> Devices:
@@ -243,7 +260,7 @@ async def _scheduling(
         hearing=hearing,
         disks=disks,
     )
-    instruments.observe_server(store.count_jobs_by_state, scheduler.device_counts)
+    instruments.observe_server(store.count_jobs_by_state, scheduler.device_counts, disks.left, store.full_disk)
     await asyncio.to_thread(scheduler.adopt)
     scheduling = SchedulerThread(scheduler, store.hub)
     scheduling.start()
@@ -264,10 +281,17 @@ async def _start(stack: AsyncExitStack, server: grpc.aio.Server) -> None:
 
 
 def _write_addresses(data_dir: Path, addresses: Mapping[str, str]) -> None:
-    """For programs on this machine that let the server choose its ports; whole or not at all."""
-    aside = data_dir / f"{ADDRESSES_FILE}.aside"
-    aside.write_text(json.dumps({"pid": os.getpid(), **addresses}) + "\n")
-    os.replace(aside, data_dir / ADDRESSES_FILE)
+    """For programs on this machine that let the server choose its ports; whole or, on a full disk, not at all."""
+    aside, file = data_dir / f"{ADDRESSES_FILE}.aside", data_dir / ADDRESSES_FILE
+    try:
+        aside.write_text(json.dumps({"pid": os.getpid(), **addresses}) + "\n")
+        os.replace(aside, file)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        log.warning("%s cannot be written, so nobody reads there where this server listens: %s", file, error.strerror)
+        aside.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def _warn_of_user_code(settings: Settings) -> None:

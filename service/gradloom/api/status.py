@@ -85,11 +85,9 @@ def _details(error: errors.GradloomError) -> list[Any]:
             quota = error_details_pb2.QuotaFailure.Violation(
                 subject=_clean(error.subject), description=_clean(str(error))
             )
-            return [
-                _error_info(error.reason),
-                error_details_pb2.QuotaFailure(violations=[quota]),
-                _retry_info(error.retry_after_seconds),
-            ]
+            details = [_error_info(error.reason), error_details_pb2.QuotaFailure(violations=[quota])]
+            after = error.retry_after_seconds
+            return details if after is None else [*details, _retry_info(after)]
         case errors.ServerUnavailableError():
             return [_error_info(error.reason), _retry_info(1.0)]
     return [_error_info(error.reason)]

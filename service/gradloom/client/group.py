@@ -95,7 +95,7 @@ def told(error: GradloomError) -> str:
         return f"refused: {said}"
     if isinstance(error, ServerUnavailableError) and not error.answered:
         return f"gradloom: {said}\nStart a server with `gradloom serve`, or name one with --server HOST:PORT."
-    if isinstance(error, LimitExceededError):
+    if isinstance(error, LimitExceededError) and error.retry_after_seconds is not None:
         return f"gradloom: {said}\nTry again in {text.span(error.retry_after_seconds)}."
     if isinstance(error, EtagMismatchError) and error.subject:
         return f"gradloom: {said}\nSee what it is now: gradloom get {text.one_line(shortest_reference(error.subject))}"

@@ -130,11 +130,11 @@ def _resource(details: list[Message]) -> str:
     return next(named, "")
 
 
-def _retry_after_seconds(details: list[Message]) -> float:
+def _retry_after_seconds(details: list[Message]) -> float | None:
     for detail in details:
         if isinstance(detail, error_details_pb2.RetryInfo):
             return float(detail.retry_delay.ToTimedelta().total_seconds())
-    return 5.0
+    return None
 
 
 def _unavailable_text(code: grpc.StatusCode, text: str, server: str) -> str:

@@ -43,6 +43,7 @@ class AttemptWrites:
         `token_digest` is any text that only this attempt's token gives, such as its sha256 in hex.
         """
         with self._database.write() as connection:
+            self._database.need_room()
             number = move_job(
                 connection,
                 uid,

@@ -16,7 +16,7 @@ from gradloom.jobs.manifest import checkpoint_faults, checkpoint_id
 from gradloom.jobs.messages import stored_checkpoint
 from gradloom.jobs.queries import CHECKPOINTS, NEEDED_CHECKPOINTS, attempt_is, named
 from gradloom.jobs.records import CheckpointOutcome, StoredCheckpoint
-from gradloom.jobs.report_writes import asked_again, live
+from gradloom.jobs.report_writes import asked_again, is_stopping, live
 from gradloom.jobs.schema import attempts, checkpoints, initial_weights, jobs, specs
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -45,6 +45,8 @@ class Checkpoints:
             raise InvalidRequestError(faults)
         with asked_again(), self._database.write() as connection:
             attempt = live(connection, uid, number)
+            if not is_stopping(attempt):
+                self._database.need_room()
             stored = checkpoint_rows(connection, uid)
             same = next((row for row in stored if (row.attempt, row.path) == (number, checkpoint.path)), None)
             if same is None:

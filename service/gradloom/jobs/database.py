@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from gradloom.errors import LimitExceededError, ServerUnavailableError
 from gradloom.jobs import schema
+from gradloom.jobs.reserve import Reserve
 
 BUSY_TIMEOUT_SECONDS: Final = 10.0
 """How long a writer waits for a foreign process that holds the database, such as a backup."""
@@ -36,8 +38,10 @@ class StoreUnusableError(RuntimeError):
 class Database:
     """One open database with its schema at the newest revision."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, reserve: Reserve | None = None):
+        """Without a reserve there is no room for anything on a full disk."""
         self._url = _checked(url)
+        self._reserve = reserve or Reserve(path_of(self._url), size_bytes=0)
         self._write_lock = threading.Lock()
         self._is_durable = True
         self._shared = threading.local()
@@ -47,15 +51,18 @@ class Database:
         self._idle_readers: queue.LifoQueue[sa.Connection | None] = queue.LifoQueue()
         for _ in range(READERS):
             self._idle_readers.put(None)
+        self._reserve.begin()
         try:
             self._writing = self._writer.connect()
             with self._writing.begin():
                 _upgrade(self._writing, self._url)
+            self._reserve.settle()
         except (exc.DBAPIError, sqlite3.DatabaseError) as error:
+            full, cause = self._reserve.full(), _cause(error)
             self.close()
-            cause = error.orig if isinstance(error, exc.DBAPIError) else error
-            raise StoreUnusableError(f"cannot use the database {_shown(self._url)}: {cause}") from error
-        except StoreUnusableError:
+            told = f"{full}; make room there, and start the server again" if full else str(cause)
+            raise StoreUnusableError(f"cannot use the database {_shown(self._url)}: {told}") from error
+        except (StoreUnusableError, OSError):
             self.close()
             raise
 
@@ -68,11 +75,12 @@ class Database:
         if hasattr(self, "_writing"):
             self._writing.close()
         self._writer.dispose()
+        self._reserve.end()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one moment of the database and changes nothing."""
-        with _translated_failures():
+        with self._translated_failures():
             reader = self._idle_readers.get(timeout=READ_TIMEOUT_SECONDS)
             try:
                 reader = reader or self._readers.connect()
@@ -86,17 +94,41 @@ class Database:
         """A transaction that is committed at the end, or leaves nothing behind when something is raised.
 
         With durable=False the commit does not wait for the disk: it outlives the process, but a power cut may take it.
-        Within `together` it is part of that transaction.
+        Within `together` it is part of that transaction. On a full disk it is stored in the reserve, unless it says
+        that it needs room.
         """
         connection: sa.Connection | None = getattr(self._shared, "connection", None)
         if connection is not None:
-            with _translated_failures(), _savepoint(connection):
+            with self._translated_failures(), _savepoint(connection):
                 yield connection
             return
-        with _translated_failures(), self._write_lock:
+        with self._translated_failures(), self._write_lock:
+            if self._reserve.is_needed():
+                self._reserve.give_up(self._fold_log)
             self._is_durable = durable
-            with self._writing.begin():
-                yield self._writing
+            try:
+                with self._writing.begin():
+                    yield self._writing
+            except Exception as error:
+                if not (_is_full(error) and self._reserve.is_held):
+                    raise
+                self._reserve.give_up(self._fold_log)
+                raise ServerUnavailableError("the server's disk is full; nothing was stored; ask again") from error
+
+    def need_room(self) -> None:
+        """Refuses, with LimitExceededError, what can wait while the disk is full; within a write."""
+        if full := self._reserve.full():
+            raise _refusal(full)
+
+    def full_disk(self) -> str:
+        """Says that the disk is full, as a clause; empty when it is not."""
+        return self._reserve.full()
+
+    def make_reserve_again(self) -> None:
+        """Ends a full disk once there is room: to be called again and again."""
+        if not self._reserve.is_held:
+            with self._translated_failures(), self._write_lock:
+                self._reserve.make_again(lambda: self._fold_log("TRUNCATE"))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -111,6 +143,34 @@ class Database:
                 yield
             finally:
                 self._shared.connection = None
+
+    def _fold_log(self, how: str = "PASSIVE") -> bool:
+        """Moves what the WAL holds into the database, as far as that has room and readers let it; tells whether all."""
+        driver: Any = self._writing.connection.dbapi_connection
+        # Whoever reads for long, such as a backup, is not waited for: it is tried again.
+        driver.execute("PRAGMA busy_timeout=0")
+        try:
+            is_busy, in_log, folded = driver.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000:.0f}")
+        return not is_busy and in_log == folded
+
+    @contextmanager
+    def _translated_failures(self) -> Iterator[None]:
+        """What the database cannot do just now becomes an error that callers may see; its text names no file."""
+        try:
+            yield
+        except (exc.OperationalError, sqlite3.OperationalError) as error:
+            if _is_full(error):
+                raise _refusal(self._reserve.full() or "the server's disk is full") from error
+            cause = "its disk is read-only" if self._reserve.is_read_only() else _cause(error)
+            raise ServerUnavailableError(
+                f"the server's database cannot be used now ({cause}); nothing was stored"
+            ) from error
+        except queue.Empty as error:
+            raise LimitExceededError("too many reads of the server's database at once", subject="database") from error
 
     def _engine(self, *, read_only: bool, connections: int) -> sa.Engine:
         engine = sa.create_engine(
@@ -210,17 +270,25 @@ def _upgrade(connection: sa.Connection, url: sa.URL) -> None:
         ) from error
 
 
-@contextmanager
-def _translated_failures() -> Iterator[None]:
-    """What the database cannot do just now becomes an error that callers may see; its text names no file."""
-    try:
-        yield
-    except (exc.OperationalError, sqlite3.OperationalError) as error:
-        cause = error.orig if isinstance(error, exc.OperationalError) else error
-        if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL":
-            raise LimitExceededError("the server's disk is full; nothing was stored", subject="disk") from error
-        raise ServerUnavailableError(
-            f"the server's database cannot be used now ({cause}); nothing was stored"
-        ) from error
-    except queue.Empty as error:
-        raise LimitExceededError("too many reads of the server's database at once", subject="database") from error
+def path_of(url: sa.URL) -> Path:
+    """The database's file."""
+    return Path(str(url.database).removeprefix("file:"))
+
+
+def _cause(error: Exception) -> Any:
+    return error.orig if isinstance(error, exc.DBAPIError) else error
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether SQLite found no room, also where that was translated already."""
+    return any(
+        getattr(_cause(seen), "sqlite_errorname", "") == "SQLITE_FULL"
+        for seen in (error, error.__cause__)
+        if isinstance(seen, Exception)
+    )
+
+
+def _refusal(full: str) -> LimitExceededError:
+    """Waiting does not help, so it says nothing of when to try again."""
+    told = f"{full}, so nothing was stored: `gradloom delete JOB` removes what a job has; or make room by other means"
+    return LimitExceededError(told, subject="disk", retry_after_seconds=None)

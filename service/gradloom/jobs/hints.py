@@ -57,9 +57,8 @@ HINTS: Final[Mapping[int, str]] = {
     ),
     Job.DISK_FULL: (
         "`df -h` on the server's machine tells which disk: that of --data-dir or of --artifact-root. `gradloom delete "
-        "JOB` removes what an ended job left, unless --data-dir is so full that not even that can be stored: then "
-        "make room by other means first; spec.training.checkpoint.keep and spec.retention leave less. The "
-        "job is tried again by itself; once it has failed, `gradloom retry {job}{from_newest}`."
+        "JOB` removes what an ended job left; spec.training.checkpoint.keep and spec.retention leave less. The job is "
+        "tried again by itself; once it has failed, `gradloom retry {job}{from_newest}`."
     ),
     Job.ENVIRONMENT_CHANGED: (
         "The message names what differs from what the first attempt found. Put that back, or `gradloom retry {job}`: "
@@ -114,8 +113,8 @@ HINTS: Final[Mapping[int, str]] = {
 
 
 FREE_A_DISK: Final = (
-    "`df -h` on the server's machine tells how full it is; `gradloom delete JOB` removes what an ended job left, "
-    "unless not even that can be stored: then make room by other means. This job goes on by itself once there is room."
+    "`df -h` on the server's machine tells how full it is; `gradloom delete JOB` removes what an ended job left. "
+    "This job goes on by itself once there is room."
 )
 """For a job that a full disk holds up."""
 

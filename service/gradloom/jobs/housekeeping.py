@@ -60,9 +60,10 @@ class Housekeeper:
     def tick(self, is_stopping: Callable[[], bool] = lambda: False) -> None:
         """Does what is to be done now; between two jobs it can be stopped.
 
-        Trouble with one kind of work keeps no other from being done: on a full disk it is removals that help.
+        Trouble with one kind of work keeps no other from being done: on a full disk it is removals that help. What is
+        only written again and again waits then.
         """
-        for work in (self._forget_requests, self._keep_time, self._settle, self._remove_deleted):
+        for work in (self._forget_requests, self._keep_time, self._settle, self._remove_deleted, self._look_at_disk):
             try:
                 work(is_stopping)
             except (GradloomError, OSError) as error:
@@ -70,7 +71,7 @@ class Housekeeper:
 
     def _forget_requests(self, _is_stopping: Callable[[], bool]) -> None:
         served = self._served()
-        if served // REMEMBER_SECONDS == self._forgot_at // REMEMBER_SECONDS:
+        if served // REMEMBER_SECONDS == self._forgot_at // REMEMBER_SECONDS or self._store.full_disk():
             return
         # Both or neither: forgetting again too soon would forget what was asked a moment ago.
         with self._store.together():
@@ -84,7 +85,7 @@ class Housekeeper:
 
     def _keep_time(self, _is_stopping: Callable[[], bool]) -> None:
         served, is_needed = self._served(), self._store.has_time_to_keep()
-        if is_needed or served - self._kept >= _KEEP_SECONDS:
+        if (is_needed or served - self._kept >= _KEEP_SECONDS) and not self._store.full_disk():
             self._store.keep_clock(served)
             self._kept = served
         if not is_needed:
@@ -120,6 +121,9 @@ class Housekeeper:
             self._postpone(job.uid, f"The deleted job {job.uid} could not be removed", error)
             return
         logger.info("The deleted job %s is removed", job.uid)
+
+    def _look_at_disk(self, _is_stopping: Callable[[], bool]) -> None:
+        self._store.make_reserve_again()
 
     def _postpone(self, uid: str, what: str, error: Exception) -> None:
         self._not_before[uid] = self._clock() + _PAUSE_SECONDS

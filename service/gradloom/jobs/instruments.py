@@ -90,10 +90,18 @@ class Instruments:
         self.registry.register(self.jobs)
 
     def observe_server(
-        self, job_counts: Callable[[], Mapping[int, int]], device_counts: Callable[[], Mapping[str, int]]
+        self,
+        job_counts: Callable[[], Mapping[int, int]],
+        device_counts: Callable[[], Mapping[str, int]],
+        bytes_left: Callable[[], Mapping[str, int]],
+        full_disk: Callable[[], str],
     ) -> None:
-        """Registers what is asked at each scrape: jobs by state, devices by `free` and `claimed`."""
-        self.registry.register(_ServerGauges(job_counts, device_counts))
+        """Registers what is asked at each scrape.
+
+        That is jobs by state, devices by `free` and `claimed`, what is left of disks by their settings, and what the
+        store says of its own, empty when that has room.
+        """
+        self.registry.register(_ServerGauges(job_counts, device_counts, bytes_left, full_disk))
 
     def job_created(self) -> None:
         """Counts an accepted job."""
@@ -370,15 +378,23 @@ class _JobFamilies:
 
 
 class _ServerGauges(Collector):
-    """Jobs by state and devices by use, asked at each scrape."""
+    """Jobs by state, devices by use and room on disks, asked at each scrape."""
 
-    def __init__(self, job_counts: Callable[[], Mapping[int, int]], device_counts: Callable[[], Mapping[str, int]]):
+    def __init__(
+        self,
+        job_counts: Callable[[], Mapping[int, int]],
+        device_counts: Callable[[], Mapping[str, int]],
+        bytes_left: Callable[[], Mapping[str, int]],
+        full_disk: Callable[[], str],
+    ):
         self._job_counts = job_counts
         self._device_counts = device_counts
+        self._bytes_left = bytes_left
+        self._full_disk = full_disk
 
     def describe(self) -> Iterable[Metric]:
         """Names the series, so that registering asks nothing yet."""
-        return [self._jobs(), self._devices()]
+        return [self._jobs(), self._devices(), self._disks(), self._full()]
 
     def collect(self) -> Iterator[Metric]:
         """Asks."""
@@ -391,9 +407,21 @@ class _ServerGauges(Collector):
             devices.add_metric([device_state], count)
         yield jobs
         yield devices
+        disks, full = self._disks(), self._full()
+        for disk, left in self._bytes_left().items():
+            disks.add_metric([disk.removeprefix("--").replace("-", "_")], left)
+        yield disks
+        full.add_metric([], bool(self._full_disk()))
+        yield full
 
     def _jobs(self) -> GaugeMetricFamily:
         return GaugeMetricFamily("gradloom_jobs", "Jobs in the store, by state.", labels=("state",))
 
     def _devices(self) -> GaugeMetricFamily:
         return GaugeMetricFamily("gradloom_devices", "Devices of the server, by use.", labels=("state",))
+
+    def _disks(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily("gradloom_disk_free_bytes", "What is left of the server's disks.", labels=("disk",))
+
+    def _full(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily("gradloom_disk_full", "1 while new jobs are refused because the store's disk is full.")

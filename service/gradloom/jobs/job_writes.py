@@ -60,7 +60,7 @@ class JobWrites:
         method = "CreateJob" if retried is None else RETRY_METHOD
         try:
             with self._database.write() as connection:
-                act = partial(_create, connection, name, job, now, retried)
+                act = partial(self._create, connection, name, job, now, retried)
                 created = once(connection, request_id, method, request_digest, now, act)
         except sqlite3.IntegrityError as error:
             raise AlreadyExistsError(f"there is a job {name} already", str(name)) from error
@@ -106,21 +106,21 @@ class JobWrites:
         self.hub.publish(updated.uid)
         return updated
 
-
-def _create(
-    connection: sa.Connection, name: JobName, job: job_pb2.Job, now: datetime, retried: Retried | None
-) -> job_pb2.Job:
-    uid = str(uuid.uuid4())
-    row = _insert_job(connection, uid, name, job, now)
-    if retried is not None:
-        hold_retried(connection, uid, retried)
-        if retried.source is not None:
-            place = first_place(retried.source, job.spec)
-            connection.execute(jobs.update().where(jobs.c.uid == uid).values(place=place))
-        return whole_job(connection, uid)
-    created = job_message(row)
-    created.spec.CopyFrom(job.spec)
-    return created
+    def _create(
+        self, connection: sa.Connection, name: JobName, job: job_pb2.Job, now: datetime, retried: Retried | None
+    ) -> job_pb2.Job:
+        self._database.need_room()
+        uid = str(uuid.uuid4())
+        row = _insert_job(connection, uid, name, job, now)
+        if retried is not None:
+            hold_retried(connection, uid, retried)
+            if retried.source is not None:
+                place = first_place(retried.source, job.spec)
+                connection.execute(jobs.update().where(jobs.c.uid == uid).values(place=place))
+            return whole_job(connection, uid)
+        created = job_message(row)
+        created.spec.CopyFrom(job.spec)
+        return created
 
 
 def _cancel(connection: sa.Connection, name: JobName, now: datetime) -> job_pb2.Job:

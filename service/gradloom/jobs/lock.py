@@ -25,8 +25,8 @@ class DataDirectoryLock:
         """Writes who holds the lock and where it listens, for the server that comes second."""
         holder = f"process {os.getpid()} on {socket.gethostname()}"
         text = f"{holder}, listening on {address}\n" if address else f"{holder}\n"
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text.encode(), 0)
+        # In place, for which a full disk has room, too.
+        os.ftruncate(self._descriptor, os.pwrite(self._descriptor, text.encode(), 0))
 
 
 @contextmanager

@@ -59,6 +59,7 @@ class ReportWrites:
         """
         with asked_again(), self._database.write() as connection:
             row = live(connection, uid, number)
+            self._database.need_room()
             stored = connection.execute(sa.select(specs.c.resolved_spec).where(specs.c.job_uid == uid)).scalar_one()
             if stored is not None:
                 if spec_pb2.ResolvedSpec.FromString(stored) == resolved_spec:
@@ -86,6 +87,8 @@ class ReportWrites:
             durable = _must_last(live(connection, uid, number), report)
         with asked_again(), self._database.write(durable=durable) as connection:
             row = live(connection, uid, number)
+            if not is_stopping(row):
+                self._database.need_room()
             _check_offsets(row, report)
             new_events = report.events[row.reported_events - report.event_offset :]
             new_points = report.points[row.reported_points - report.points_offset :]
@@ -157,6 +160,11 @@ def live(connection: sa.Connection, uid: str, number: int) -> sa.Row[Any]:
         raise AttemptSupersededError(f"job {uid} has no attempt {number}")
     _refuse_ended(row)
     return row
+
+
+def is_stopping(attempt: sa.Row[Any]) -> bool:
+    """Whether somebody waits for the attempt to end, to which an answer to its trainer belongs."""
+    return bool(attempt.state == job_pb2.Attempt.STOPPING or attempt.job_state == job_pb2.Job.CANCELLING)
 
 
 def _refuse_ended(row: sa.Row[Any]) -> None:

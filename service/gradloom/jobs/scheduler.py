@@ -100,7 +100,7 @@ class Scheduler:
         self._hearing.tick((attempt.uid, attempt.number) for attempt in live)
         self._deadlines.look(live, now)
         self._claim(live, now)
-        if self._clock() >= self._next_lease and live:
+        if self._clock() >= self._next_lease and live and not self._store.full_disk():
             self._next_lease = self._clock() + _LEASE_SECONDS
             self._lease_beat += 1
             with self._trouble.kept_from_others("The leases of attempts could not be renewed"):

@@ -21,6 +21,7 @@ from gradloom.jobs.pause_writes import PauseWrites
 from gradloom.jobs.reads import Reads
 from gradloom.jobs.report_writes import ReportWrites
 from gradloom.jobs.requests import Requests
+from gradloom.jobs.reserve import Reserve
 from gradloom.jobs.retention import Retention
 from gradloom.jobs.retries import Retries
 from gradloom.jobs.scalars import Scalars
@@ -49,18 +50,28 @@ class Store(
         self.hub = hub
 
     @classmethod
-    def open(cls, url: str, hub: Hub | None = None) -> Self:
+    def open(cls, url: str, hub: Hub | None = None, reserve: Reserve | None = None) -> Self:
         """Opens the database and upgrades its schema to the newest; creates it when there is none.
+
+        With a reserve of the database's, what cannot wait is stored on a full disk, too.
 
         `url` is SQLAlchemy's, such as `sqlite:////var/lib/gradloom/gradloom.db`. Raises StoreUnusableError
         (gradloom.jobs.database) with the cause for a database that cannot be opened, is not Gradloom's or has a newer
         schema.
         """
-        return cls(Database(url), hub or Hub())
+        return cls(Database(url, reserve), hub or Hub())
 
     def close(self) -> None:
         """Closes the database; the store is of no use afterwards."""
         self._database.close()
+
+    def full_disk(self) -> str:
+        """Says that the database's disk is full, as a clause; empty when it is not. Then what can wait is refused."""
+        return self._database.full_disk()
+
+    def make_reserve_again(self) -> None:
+        """Ends a full disk once there is room: to be called again and again."""
+        self._database.make_reserve_again()
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -13,11 +13,12 @@ FULL_BYTES: Final = 1 << 20
 
 
 def free_bytes(path: Path) -> int:
-    """What this process may still write below the path; raises OSError."""
+    """What `df` tells: how much everybody may still write below the path; raises OSError.
+
+    What a file system keeps for root is not counted for root either: ext4 keeps some from root as well, in one sum.
+    """
     status = os.statvfs(path)
-    # A part is kept for root.
-    blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
-    return blocks * status.f_frsize
+    return status.f_bavail * status.f_frsize
 
 
 class Disks:

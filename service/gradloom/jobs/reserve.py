@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from gradloom.jobs.disks import FULL_BYTES, free_bytes
 
@@ -23,8 +23,7 @@ RESERVE_BYTES: Final = 8 << 20
 _START_BYTES: Final = 1 << 20
 """Stays in the file: what a server needs that starts on the full disk, SQLite's shared memory for one."""
 _LOOSE_BYTES: Final = 128 << 10
-"""Stays free: for the small files that a server writes at its start."""
-_LEAST_BYTES: Final = 64 << 10
+"""About so much stays free: for the small files that a server writes at its start."""
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says of a full disk, and of a quota that is used up."""
 
@@ -142,22 +141,35 @@ class Reserve:
 
     def _shorten(self, size: int) -> None:
         if _length(self._file) > size:
-            os.truncate(self._file, size)
+            with self._file.open("r+b") as file:
+                _cut(file, size)
 
     def _keep(self, path: Path, size: int) -> None:
-        """Lengthens the file, at most by `size` and by what is free; nothing is written to what it holds."""
-        room = min(size, self._free() - _LOOSE_BYTES)
-        if room < _LEAST_BYTES:
+        """Lengthens the file by `size`, or by what there is, less what stays free; what it holds stays as it is."""
+        if size <= _LOOSE_BYTES:
             return
         with path.open("ab") as file:
-            length = os.fstat(file.fileno()).st_size
-            while room >= _LEAST_BYTES:
+            begin = length = os.fstat(file.fileno()).st_size
+            end = begin + size - _LOOSE_BYTES
+            part = end - begin
+            while part >= _LOOSE_BYTES:
                 try:
-                    return os.posix_fallocate(file.fileno(), length, room)
+                    os.posix_fallocate(file.fileno(), length, part)
                 except OSError as error:
                     if error.errno not in NO_ROOM:
                         raise
-                    room //= 2
+                    part //= 2
+                else:
+                    length += part
+                    part = min(part, end - length)
+            if length < end:
+                _cut(file, max(begin, length - _LOOSE_BYTES))
+
+
+def _cut(file: BinaryIO, length: int) -> None:
+    file.truncate(length)
+    # Only then ext4 gives the blocks to others.
+    os.fsync(file.fileno())
 
 
 def _length(path: Path) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from gradloom.client.cli import cli
 from gradloom.job import REASON_RULES, JobName, reason_name
-from gradloom.jobs.hints import HINTS, hint
+from gradloom.jobs.hints import HINTS, Standing, hint
 from gradloom.settings import TABLE
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -16,10 +16,12 @@ REASONS = [number for number in job_pb2.Job.Reason.values() if number]
 CODE = re.compile(r"`([^`]+)`")
 
 
-def told(reason: int, project: str = "default", *, has_checkpoint: bool, broken: str = "") -> str:
+def told(
+    reason: int, project: str = "default", *, has_checkpoint: bool, has_failed: bool = True, broken: str = ""
+) -> str:
     faults = [job_pb2.FieldFault(field=broken, description="its gradient is not finite at step 2")] if broken else []
     error = job_pb2.JobError(field_faults=faults)
-    return hint(reason, JobName(project, "digits"), 2, error, has_checkpoint=has_checkpoint)
+    return hint(reason, JobName(project, "digits"), 2, error, Standing(has_checkpoint, has_failed))
 
 
 def test_every_reason_has_one_hint() -> None:
@@ -27,12 +29,16 @@ def test_every_reason_has_one_hint() -> None:
 
 
 @pytest.mark.parametrize("has_checkpoint", [False, True])
+@pytest.mark.parametrize("has_failed", [False, True])
 @pytest.mark.parametrize("reason", REASONS, ids=reason_name)
-def test_the_commands_options_settings_and_fields_that_a_hint_names_exist(reason: int, has_checkpoint: bool) -> None:
-    said = told(reason, has_checkpoint=has_checkpoint)
+def test_the_commands_options_settings_and_fields_that_a_hint_names_exist(
+    reason: int, has_failed: bool, has_checkpoint: bool
+) -> None:
+    said = told(reason, has_checkpoint=has_checkpoint, has_failed=has_failed)
     commands = [shlex.split(code)[1:] for code in CODE.findall(said) if code.startswith("gradloom ")]
     runs = commands or "`journalctl" in said
-    assert runs or reason == job_pb2.Job.SERVER_STOPPED, "says which command to run; of that one nobody need"
+    nobody_need = not has_failed and reason in (job_pb2.Job.SERVER_STOPPED, job_pb2.Job.LAUNCH_FAILED)
+    assert runs or nobody_need, "says which command to run"
     for command, *arguments in commands:
         known = cli.commands[command]
         known.make_parser(click.Context(known)).parse_args(arguments)
@@ -56,7 +62,17 @@ def test_a_hint_speaks_of_a_checkpoint_only_where_there_is_one(reason: int) -> N
 def test_a_hint_goes_on_from_the_checkpoint_that_there_is() -> None:
     said = told(job_pb2.Job.CANCELLED_BY_USER, has_checkpoint=True)
     assert said.startswith("`gradloom retry digits --from newest` makes a new job")
-    assert "goes on from its newest checkpoint" in told(job_pb2.Job.SERVER_STOPPED, has_checkpoint=True)
+    said = told(job_pb2.Job.SERVER_STOPPED, has_checkpoint=True, has_failed=False)
+    assert "its next attempt goes on from its newest checkpoint" in said
+
+
+@pytest.mark.parametrize("reason", REASONS, ids=reason_name)
+def test_a_hint_of_a_failed_job_speaks_of_no_next_attempt(reason: int) -> None:
+    said = told(reason, has_checkpoint=True, has_failed=True)
+    assert "next attempt" not in said
+    assert "by itself" not in said
+    if REASON_RULES[reason].lost:
+        assert "`gradloom retry digits --from newest` makes a new job" in said
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.catalogue import Catalogue
 from gradloom.client.cli import cli
 from gradloom.job import NEXT_STATES, REASON_RULES, JobName, reason_name, state_name
-from gradloom.jobs.hints import hint_in_words
+from gradloom.jobs.hints import Standing, hint_in_words
 from gradloom.jobs.instruments import Instruments
 from gradloom.settings import TABLE
 from gradloom.v1 import job_pb2, spec_pb2
@@ -162,7 +162,7 @@ def reasons() -> Iterator[Row]:
 
 def _hint(reason: int) -> str:
     rate = "spec.variable_groups[0].optimizer.config.learning_rate=1e-4"
-    return hint_in_words(reason, "JOB", "N", rate, has_checkpoint=True)
+    return hint_in_words(reason, "JOB", "N", rate, Standing(has_checkpoint=True, has_failed=True))
 
 
 def errors() -> Iterator[Row]:

@@ -170,7 +170,7 @@ def _hint_at_rest(situation: Situation) -> str:
     reason = Job.PAUSED_BY_USER if job.state == Job.PAUSED else job.state_reason
     if not reason:
         return ""
-    return hint(reason, situation.name, job.attempt_count, job.error, has_checkpoint=situation.has_checkpoint)
+    return hint(reason, situation.name, job.attempt_count, job.error, situation.standing)
 
 
 def _ended(situation: Situation, known: KnownAttempt) -> Response.EndedAttempt:
@@ -181,9 +181,7 @@ def _ended(situation: Situation, known: KnownAttempt) -> Response.EndedAttempt:
         message=attempt.message,
         exception_type=attempt.error.exception_type,
         log_lines=attempt.error.log_lines[-SHOWN_LINES:],
-        hint=hint(
-            attempt.reason, situation.name, attempt.number, attempt.error, has_checkpoint=situation.has_checkpoint
-        ),
+        hint=hint(attempt.reason, situation.name, attempt.number, attempt.error, situation.standing),
         counted=attempt.counted,
         consequence=consequence(situation, known),
     )

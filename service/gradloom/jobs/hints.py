@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from gradloom.job import DEFAULT_PROJECT, JobName
@@ -10,7 +11,7 @@ from gradloom.v1 import job_pb2
 Job = job_pb2.Job
 
 # {job} is what the command line takes for the job, {attempt} the number of the attempt that ended so, {edit} what to
-# set where training diverged; the others depend on whether the job has a checkpoint.
+# set where training diverged; the others depend on how the job stands, see Standing.
 HINTS: Final[Mapping[int, str]] = {
     Job.COMPLETED: "`gradloom download {job} DEST` fetches the export.",
     Job.SPEC_REFUSED: (
@@ -46,9 +47,8 @@ HINTS: Final[Mapping[int, str]] = {
         "`gradloom logs {job} --attempt {attempt}` ends with what it printed last."
     ),
     Job.TRAINER_LOST: (
-        "Nothing in the job needs to change: its next attempt {goes_on}; once it has failed, `gradloom retry "
-        "{job}{from_newest}`. `journalctl -k` on the server's machine tells whether that was restarted or ran out of "
-        "memory."
+        "{next} `journalctl -k` on the server's machine tells whether that was restarted or ran out of memory; where "
+        "each attempt ends at the same place, look in your own code for what kills processes that it has not started."
     ),
     Job.EXPORT_DISAGREED: (
         "A layer computes something else once it is exported: look for Python state or random numbers in `call`, "
@@ -57,18 +57,19 @@ HINTS: Final[Mapping[int, str]] = {
     ),
     Job.DISK_FULL: (
         "`df -h` on the server's machine tells which disk: that of --data-dir or of --artifact-root. `gradloom delete "
-        "JOB` removes what an ended job left; spec.training.checkpoint.keep and spec.retention leave less. The job is "
-        "tried again by itself; once it has failed, `gradloom retry {job}{from_newest}`."
+        "JOB` removes what an ended job left; spec.training.checkpoint.keep and spec.retention leave less. {next}"
     ),
     Job.ENVIRONMENT_CHANGED: (
         "The message names what differs from what the first attempt found. Put that back, or `gradloom retry {job}`: "
         "the new job takes everything as it is now."
     ),
-    Job.SERVER_STOPPED: ("Nothing needs to be done: under the next server the job {goes_on}."),
+    Job.SERVER_STOPPED: (
+        "{next} A server that is stopped before a job has saved anything takes back what it trained: its "
+        "--drain-timeout must be longer than a save takes."
+    ),
     Job.LAUNCH_FAILED: (
         "The job has no part in it: the server could not start a process. See the server's own log, and that its user "
-        "may write below --artifact-root and start processes. It is tried again by itself; once it has failed, "
-        "`gradloom retry {job}`."
+        "may write below --artifact-root and start processes. {next}"
     ),
     Job.CANCELLED_BY_USER: "`gradloom retry {job}{from_newest}` makes a new job of it{new}.",
     Job.LOSS_NOT_FINITE: (
@@ -78,14 +79,14 @@ HINTS: Final[Mapping[int, str]] = {
     ),
     Job.STEP_HUNG: (
         "Where steps are merely slow: `gradloom retry {job}{from_newest} --set "
-        "spec.training.step_timeout_seconds=3600`. Where one hangs, `gradloom logs {job} --attempt {attempt}` ends "
-        "with the line: look for a wait for a lock, a file or the network."
+        "spec.training.step_timeout_seconds=3600`. Where one hangs, the message names the line, and `gradloom logs "
+        "{job} --attempt {attempt}` has the stacks: look for a wait for a lock, a file or the network."
     ),
     Job.STAGE_HUNG: (
         "Where the message names a line of your own code, look there for an endless loop, or a wait for a lock, a file "
         "or the network: `gradloom retry {job}{from_newest} --user-code FILE` makes a new job with the mended source. "
         "Where the stage is merely slow: `gradloom retry {job}{from_newest} --set "
-        "spec.training.stage_timeout_seconds=7200`. `gradloom logs {job} --attempt {attempt}` ends with the stack."
+        "spec.training.stage_timeout_seconds=7200`. `gradloom logs {job} --attempt {attempt}` has the stacks."
     ),
     Job.USER_CODE_RAISED: (
         "Mend the line that the message names: `gradloom retry {job} --user-code FILE` makes a new job with the mended "
@@ -119,6 +120,16 @@ FREE_A_DISK: Final = (
 """For a job that a full disk holds up."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How the job stands that a hint is for."""
+
+    has_checkpoint: bool
+    """One is on record now."""
+    has_failed: bool
+    """No attempt follows by itself."""
+
+
 _WITH_CHECKPOINT: Final = {
     "from_newest": " --from newest",
     "goes_on": "goes on from its newest checkpoint",
@@ -128,20 +139,22 @@ _WITHOUT: Final = {"from_newest": "", "goes_on": "begins again where it began", 
 _RATE: Final = re.compile(r"(spec\.variable_groups\[[0-9]+\])(\.optimizer\.config)?\.learning_rate")
 
 
-def hint(reason: int, name: JobName, attempt: int, error: job_pb2.JobError, *, has_checkpoint: bool) -> str:
-    """What to do about an attempt of a job that ended for this reason, with this error.
-
-    `has_checkpoint`: whether the job has one on record now.
-    """
+def hint(reason: int, name: JobName, attempt: int, error: job_pb2.JobError, standing: Standing) -> str:
+    """What to do about an attempt of a job that ended for this reason, with this error."""
     faults = error.field_faults
     edit = _edit(faults[0].field if faults else "")
-    return hint_in_words(reason, reference(name), str(attempt), edit, has_checkpoint=has_checkpoint)
+    return hint_in_words(reason, reference(name), str(attempt), edit, standing)
 
 
-def hint_in_words(reason: int, job: str, attempt: str, edit: str, *, has_checkpoint: bool) -> str:
+def hint_in_words(reason: int, job: str, attempt: str, edit: str, standing: Standing) -> str:
     """The same with words for what it is about."""
-    phrases = _WITH_CHECKPOINT if has_checkpoint else _WITHOUT
-    return HINTS[reason].format(job=job, attempt=attempt, edit=edit, **phrases)
+    phrases = _WITH_CHECKPOINT if standing.has_checkpoint else _WITHOUT
+    following = (
+        f"`gradloom retry {job}{phrases['from_newest']}` makes a new job{phrases['new']}."
+        if standing.has_failed
+        else f"Nothing in the job needs to change: its next attempt {phrases['goes_on']}."
+    )
+    return HINTS[reason].format(job=job, attempt=attempt, edit=edit, next=following, **phrases)
 
 
 def _edit(rate: str) -> str:

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
-from gradloom.jobs.hints import hint
+from gradloom.jobs.hints import Standing, hint
 from gradloom.jobs.manifest import checkpoint_id
 from gradloom.jobs.records import AttemptRow, StoredCheckpoint
 from gradloom.v1 import job_pb2
@@ -44,8 +44,7 @@ def job_message(row: Any) -> job_pb2.Job:
     )
     if row.error is not None:
         job.error.MergeFromString(row.error)
-        has_checkpoint = row.checkpoint_step is not None
-        job.error.hint = hint(row.state_reason, name, row.attempt_count, job.error, has_checkpoint=has_checkpoint)
+        job.error.hint = hint(row.state_reason, name, row.attempt_count, job.error, standing_of(row))
     if row.export is not None:
         job.export.MergeFromString(row.export)
     if row.place is not None:
@@ -58,8 +57,13 @@ def job_message(row: Any) -> job_pb2.Job:
     return job
 
 
-def attempt_message(name: JobName, row: sa.Row[Any], *, has_checkpoint: bool) -> job_pb2.Attempt:
-    """An Attempt of a row of attempts, of a job that has a checkpoint on record or none."""
+def standing_of(row: Any) -> Standing:
+    """How the job of a row of `queries.JOBS` stands."""
+    return Standing(row.checkpoint_step is not None, row.state == job_pb2.Job.FAILED)
+
+
+def attempt_message(name: JobName, row: sa.Row[Any], standing: Standing) -> job_pb2.Attempt:
+    """An Attempt of a row of attempts, of a job that stands so."""
     attempt = job_pb2.Attempt(
         name=name.attempt(row.number),
         number=row.number,
@@ -81,7 +85,7 @@ def attempt_message(name: JobName, row: sa.Row[Any], *, has_checkpoint: bool) ->
     )
     if row.error is not None:
         attempt.error.MergeFromString(row.error)
-        attempt.error.hint = hint(row.reason, name, row.number, attempt.error, has_checkpoint=has_checkpoint)
+        attempt.error.hint = hint(row.reason, name, row.number, attempt.error, standing)
     return attempt
 
 

@@ -144,9 +144,7 @@ def _follow(attempt: AttemptRow, reason: int, message: str, retry: spec_pb2.Retr
         Finality.BEFORE_FIRST_STEP: " (before its first step: another attempt would raise it again)",
         Finality.NOT_NAMED: f" (retry.retry_on does not name {name})",
         Finality.USED_UP: f" (attempt {attempt.number}; retry.max_attempts is {attempt.max_attempts})",
-        Finality.LOST_TOO_OFTEN: (
-            f" ({MAX_UNCOUNTED_ATTEMPTS} attempts ended so or alike without a new checkpoint; {name})"
-        ),
+        Finality.LOST_TOO_OFTEN: f" ({MAX_UNCOUNTED_ATTEMPTS} attempts ended so or alike without a new checkpoint)",
     }
     final = finality(reason, _tally(attempt, reason), retry)
     if final is not None:

@@ -12,7 +12,14 @@ from gradloom.job import NEXT_STATES, JobName
 from gradloom.jobs import paging
 from gradloom.jobs.database import Database
 from gradloom.jobs.filters import job_condition
-from gradloom.jobs.messages import artifact_message, attempt_message, attempt_row, checkpoint_message, event_message
+from gradloom.jobs.messages import (
+    artifact_message,
+    attempt_message,
+    attempt_row,
+    checkpoint_message,
+    event_message,
+    standing_of,
+)
 from gradloom.jobs.orders import JobOrder
 from gradloom.jobs.queries import (
     ATTEMPT_IS_LIVE,
@@ -134,16 +141,18 @@ class Reads:
         query = f"attempts of {name}"
         key = paging.read_token(page_token, query, (int,))
         with self._database.read() as connection:
-            uid = uid_of(connection, name)
-            has_checkpoint = connection.scalar(sa.select(sa.exists().where(checkpoints.c.job_uid == uid)))
-            selection = sa.select(attempts).where(attempts.c.job_uid == uid).order_by(attempts.c.number)
+            job = job_by_name(connection, name, BASIC)
+            if job is None:
+                raise no_job(name)
+            standing = standing_of(job)
+            selection = sa.select(attempts).where(attempts.c.job_uid == job.uid).order_by(attempts.c.number)
             if key:
                 selection = selection.where(attempts.c.number > key[0])
             return _page(
                 connection,
                 selection,
                 page_size,
-                lambda row: attempt_message(name, row, has_checkpoint=bool(has_checkpoint)),
+                lambda row: attempt_message(name, row, standing),
                 lambda row: paging.write_token(query, row.number),
             )
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from gradloom.job import JobName
 from gradloom.jobs.database import Database
 from gradloom.jobs.devices import Devices
-from gradloom.jobs.messages import attempt_message, job_message
+from gradloom.jobs.hints import Standing
+from gradloom.jobs.messages import attempt_message, job_message, standing_of
 from gradloom.jobs.queries import ATTEMPT_IS_LIVE, DEMANDS, JOBS, by_index, named, no_job
 from gradloom.jobs.schema import IS_READY, attempts, jobs, specs
 from gradloom.v1 import job_pb2, spec_pb2
@@ -57,8 +58,7 @@ class Situation:
     name: JobName
     job: job_pb2.Job
     """Without its specs."""
-    has_checkpoint: bool
-    """One of its own is on record."""
+    standing: Standing
     retry: spec_pb2.RetrySpec
     scheduling: spec_pb2.SchedulingSpec
     queued_time: datetime
@@ -98,12 +98,12 @@ class Situations:
             kind = devices.demand(row.gpus, row.cpu_replicas).kind
             before, ahead = _before(connection, row, kind, devices) if waits else (0, ())
             spec = spec_pb2.JobSpec.FromString(row.spec)
-            has_checkpoint = row.checkpoint_step is not None
+            standing = standing_of(row)
             return Situation(
                 uid=row.uid,
                 name=name,
                 job=job_message(row),
-                has_checkpoint=has_checkpoint,
+                standing=standing,
                 retry=spec.retry,
                 scheduling=spec.scheduling,
                 queued_time=row.queued_time,
@@ -113,14 +113,14 @@ class Situations:
                 counted_attempts=row.counted_attempts,
                 uncounted_attempts=row.uncounted_attempts,
                 backoff_seconds=row.backoff_seconds,
-                attempts=_attempts(connection, row.uid, name, has_checkpoint=has_checkpoint),
+                attempts=_attempts(connection, row.uid, name, standing),
                 position=before + 1 if waits else 0,
                 ahead=ahead,
                 holders=_holders(connection, kind) if waits else (),
             )
 
 
-def _attempts(connection: sa.Connection, uid: str, name: JobName, *, has_checkpoint: bool) -> tuple[KnownAttempt, ...]:
+def _attempts(connection: sa.Connection, uid: str, name: JobName, standing: Standing) -> tuple[KnownAttempt, ...]:
     newest = (
         sa.select(attempts)
         .where(attempts.c.job_uid == uid)
@@ -128,13 +128,13 @@ def _attempts(connection: sa.Connection, uid: str, name: JobName, *, has_checkpo
         # One of them may live.
         .limit(MOST_ATTEMPTS + 1)
     )
-    return tuple(_attempt(name, row, has_checkpoint=has_checkpoint) for row in connection.execute(newest))
+    return tuple(_attempt(name, row, standing) for row in connection.execute(newest))
 
 
-def _attempt(name: JobName, row: sa.Row[Any], *, has_checkpoint: bool) -> KnownAttempt:
+def _attempt(name: JobName, row: sa.Row[Any], standing: Standing) -> KnownAttempt:
     progress = job_pb2.Progress.FromString(row.progress or b"")
     return KnownAttempt(
-        message=attempt_message(name, row, has_checkpoint=has_checkpoint),
+        message=attempt_message(name, row, standing),
         directory=Path(row.artifact_root, row.job_uid, str(row.number)),
         has_reported=row.beat > 0,
         has_stepped=progress.HasField("first_step_duration"),

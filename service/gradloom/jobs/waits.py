@@ -84,8 +84,7 @@ class Wait:
             )
         if self._backoff_seconds is not None and self._situation.attempts:
             last = self._situation.attempts[0].message
-            has_checkpoint = self._situation.has_checkpoint
-            return hint(last.reason, self._situation.name, last.number, last.error, has_checkpoint=has_checkpoint)
+            return hint(last.reason, self._situation.name, last.number, last.error, self._situation.standing)
         if self._full_disk:
             return FREE_A_DISK
         if not self._fits():

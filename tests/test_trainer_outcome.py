@@ -11,6 +11,7 @@ from gradloom.trainer.outcome import failure
 from gradloom.trainer.proof import ExportDisagreedError
 from gradloom.trainer.resolved import EnvironmentChangedError, require_unchanged
 from gradloom.trainer.step import NotFiniteError
+from gradloom.trainer.user_code import UserCodeFault
 from gradloom.v1 import job_pb2, spec_pb2
 
 Job = job_pb2.Job
@@ -21,6 +22,10 @@ def caused_by(cause):
     error = RuntimeError("saving failed")
     error.__cause__ = cause
     return error
+
+
+def raised_by_user_code(error):
+    return UserCodeFault("spec.user_code", "raised", error)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +47,10 @@ def caused_by(cause):
         (OSError(errno.ENOSPC, "No space left on device"), False, Job.DISK_FULL),
         (caused_by(OSError(errno.EDQUOT, "Disk quota exceeded")), False, Job.DISK_FULL),
         (caused_by(RuntimeError("unable to write: No space left on device")), False, Job.DISK_FULL),
+        (InvalidRequestError([raised_by_user_code(KeyError("x"))]), True, Job.USER_CODE_RAISED),
+        (InvalidRequestError([raised_by_user_code(MemoryError())]), True, Job.OUT_OF_HOST_MEMORY),
+        (InvalidRequestError([raised_by_user_code(caused_by(MemoryError()))]), True, Job.OUT_OF_HOST_MEMORY),
+        (InvalidRequestError([raised_by_user_code(MemoryError()), *FAULTS]), True, Job.SPEC_REFUSED),
     ],
 )
 def test_the_reason_follows_from_the_exception_and_what_caused_it(error, before_first_step, reason):

@@ -32,7 +32,8 @@ def failure(error: Exception, before_first_step: bool) -> attempt_pb2.FinishAtte
     reason = reason_of(error, before_first_step)
     faults = error.faults if isinstance(error, InvalidRequestError | DataUnavailable) else ()
     # A refusal that only passes on what user code raised is told as that.
-    told = _raised_by_user_code(faults) if reason == job_pb2.Job.USER_CODE_RAISED and faults else error
+    is_of_user_code = isinstance(error, InvalidRequestError) and reason != job_pb2.Job.SPEC_REFUSED
+    told = _raised_by_user_code(faults) if is_of_user_code else error
     raised = user_code.raised_by(told)
     text = without_colors(str(told))[:MOST_MESSAGE_CHARACTERS]
     lines = without_colors("".join(traceback.format_exception(told))).splitlines()
@@ -60,8 +61,10 @@ def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
     A refusal of several faults is the spec's as long as one of them is.
     """
     if isinstance(error, InvalidRequestError):
-        raised = [isinstance(fault, user_code.UserCodeFault) for fault in error.faults]
-        return job_pb2.Job.USER_CODE_RAISED if raised and all(raised) else job_pb2.Job.SPEC_REFUSED
+        raised = [fault.error for fault in error.faults if isinstance(fault, user_code.UserCodeFault)]
+        if not raised or len(raised) < len(error.faults):
+            return job_pb2.Job.SPEC_REFUSED
+        return _exhausted_behind(raised[0]) or job_pb2.Job.USER_CODE_RAISED
     if isinstance(error, DataUnavailable):
         return job_pb2.Job.DATA_UNAVAILABLE
     if isinstance(error, EnvironmentChangedError):
@@ -70,10 +73,8 @@ def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
         return job_pb2.Job.EXPORT_DISAGREED
     if isinstance(error, NotFiniteError):
         return job_pb2.Job.LOSS_NOT_FINITE
-    for cause in _chain(error):
-        exhausted = _exhausted(cause)
-        if exhausted is not None:
-            return exhausted
+    if exhausted := _exhausted_behind(error):
+        return exhausted
     if user_code.raised_by(error):
         return job_pb2.Job.USER_CODE_RAISED
     return job_pb2.Job.SPEC_REFUSED if before_first_step and isinstance(error, REFUSALS) else job_pb2.Job.TRAINER_RAISED
@@ -81,6 +82,10 @@ def reason_of(error: Exception, before_first_step: bool) -> job_pb2.Job.Reason:
 
 def _raised_by_user_code(faults: Sequence[FieldFault]) -> BaseException:
     return next(fault.error for fault in faults if isinstance(fault, user_code.UserCodeFault))
+
+
+def _exhausted_behind(error: BaseException) -> job_pb2.Job.Reason | None:
+    return next((reason for reason in map(_exhausted, _chain(error)) if reason is not None), None)
 
 
 def _exhausted(error: BaseException) -> job_pb2.Job.Reason | None:

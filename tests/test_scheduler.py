@@ -482,6 +482,24 @@ def test_a_drain_returns_jobs_to_the_queue_uncounted_and_leaves_no_process(world
     assert all(is_gone(child.pid) for child in children)
 
 
+def test_a_stop_in_the_middle_of_a_tick_lets_no_other_attempt_begin(tmp_path: Path) -> None:
+    world = World(tmp_path, Devices((), 2))
+    for job_id in ("a", "b"):
+        world.desk.create(job_id)
+
+    def begin(start: AttemptStart) -> None:
+        world.scheduler.claim_no_more()
+        MortalLauncher.start(world.launchers[-1], start)
+
+    world.launchers[-1].start = begin  # type: ignore[method-assign]
+    try:
+        world.tick()
+        world.tick()
+        assert [world.state(job_id) for job_id in ("a", "b")] == ["STARTING", "QUEUED"]
+    finally:
+        world.close()
+
+
 def test_a_drain_kills_what_does_not_end_in_time_or_at_once_when_hurried(world: World) -> None:
     world.do("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)")
     world.desk.create("a")

@@ -42,6 +42,7 @@ class SchedulerThread:
         """Lets a tick under way end; none follows. Attempts live on. May be repeated."""
         if not self._thread.is_alive():
             return
+        self._scheduler.claim_no_more()
         self._stopping.set()
         self._woken.set()
         await asyncio.to_thread(self._thread.join)

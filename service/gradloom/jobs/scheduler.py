@@ -75,6 +75,7 @@ class Scheduler:
         self._lease_beat = 0
         self._next_lease = 0.0
         self._no_claim_before = clock()
+        self._may_claim = True
         self._taken_count = 0
         self._trouble = TroubleLog(logger, clock)
         self._hearing = hearing or Hearing(clock)
@@ -107,6 +108,10 @@ class Scheduler:
                 self._store.renew_leases(self._owner, self._lease_beat)
         if not self._is_preparing(live):
             self._launcher.warm()
+
+    def claim_no_more(self) -> None:
+        """A tick under way claims nothing from now on, and none after it; from any thread."""
+        self._may_claim = False
 
     def drain(self, timeout_seconds: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
         """Has every attempt save what it can and end, and returns their jobs to the queue.
@@ -165,7 +170,7 @@ class Scheduler:
 
     def _claim(self, live: list[AttemptRow], now: datetime) -> None:
         """Claims and launches what fits, and has others make room; adds the new attempts to `live`."""
-        if self._clock() < self._no_claim_before:
+        if not self._claims():
             return
         planned = self._planner.plan(live)
         if self._is_held_up_by_disk(planned, now):
@@ -174,12 +179,15 @@ class Scheduler:
             with self._trouble.kept_from_others(f"{preemption.holder.uid} could not be asked to make room"):
                 self._preempt(preemption)
         for start in planned.starts:
+            if not self._claims():
+                break
             with self._trouble.kept_from_others(f"{start.uid} could not be started"):
                 if (attempt := self._launch(start.uid, start.devices, now)) is not None:
                     live.append(attempt)
-            if self._clock() < self._no_claim_before:
-                break
         self._taken_count = len(_taken(live))
+
+    def _claims(self) -> bool:
+        return self._may_claim and self._clock() >= self._no_claim_before
 
     def _is_held_up_by_disk(self, planned: Plan, now: datetime) -> bool:
         """Tells whether a disk is full, so that no attempt should begin; says so in the events of jobs that would."""

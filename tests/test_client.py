@@ -85,6 +85,23 @@ def test_what_cannot_be_read_is_told_together_with_what_the_server_finds(client:
     assert request.job.spec.training.HasField("epochs")
 
 
+def test_a_file_whose_every_field_could_be_read_is_not_sent_as_one_without_faults(
+    client: Client, played: Played
+) -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        client.submit({"spec": {"training": {"epochs": 3, "epoch": 2}}})
+    assert [fault.field for fault in refusal.value.faults] == ["spec.training.epoch"]
+    (request,) = played.of(service_pb2.CreateJobRequest)
+    assert list(request.unread_fields) == [""]
+
+
+def test_of_a_file_with_more_faults_than_are_told_the_rest_is_not_asked_for(client: Client, played: Played) -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        client.submit({"spec": {f"zzz{number}": 1 for number in range(101)}})
+    assert len(refusal.value.faults) == 101
+    assert played.of(service_pb2.CreateJobRequest) == []
+
+
 def test_what_cannot_be_read_is_told_also_while_the_server_is_away() -> None:
     with Client("127.0.0.1:1") as client, pytest.raises(InvalidRequestError) as refusal:
         client.submit(UNREADABLE)

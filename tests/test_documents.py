@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gradloom import documents
 from gradloom.errors import InvalidRequestError
-from gradloom.faults import MAX_HINTS
+from gradloom.faults import MAX_FAULTS, MAX_HINTS
 from gradloom.v1 import spec_pb2
 from tests.specs import SOUND
 
@@ -269,3 +269,33 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def test_the_sound_job_of_the_tests_is_read() -> None:
     assert documents.job_from_dict(SOUND).spec.model.layers[2].name == "hidden"
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("spce: {}", ["spec"]),
+        ("spec: {modle: {}}", ["spec.model"]),
+        ("spec: {modle: {}, model: null}", ["spec.model"]),
+        ("spec: {modle: {}, model: {}}", []),
+        ("spec: {training: {globalBatchSize: 8, global_batch_sise: 9}}", []),
+        ("spec: {model: {layers: [{tpye: Dense}, {tpye: Dense, type: Dense}]}}", ["spec.model.layers[0].type"]),
+        ("spec: {outputs: {a: {los: {}}, b: {los: {}, loss: {}}}}", ["spec.outputs.a.loss"]),
+        # Near to a field that is given, and to one that is not.
+        (
+            "spec: {training: {step_timeout_seconds: 5, step_timeout_second: 6}}",
+            ["spec.training.stage_timeout_seconds"],
+        ),
+        ("spec: {zzz: 1, training: {7: 1}}", []),
+    ],
+)
+def test_an_unknown_key_may_be_meant_for_the_nearest_field_that_is_not_given(text: str, unread: list[str]) -> None:
+    draft = documents.read_draft(text)
+    assert draft.faults
+    assert draft.unread == unread
+
+
+def test_every_misspelt_name_takes_its_field_s_place_as_long_as_all_faults_are_told() -> None:
+    layers = [{"tpye": "Dense"}] * (MAX_FAULTS + 10)
+    draft = documents.draft_from_dict({"spec": {"model": {"layers": layers}}})
+    assert draft.unread == [f"spec.model.layers[{position}].type" for position in range(MAX_FAULTS)]

@@ -1,13 +1,15 @@
 """A file with fields that cannot be read: all else is checked, and nobody is told what only follows from them."""
 
 import copy
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gradloom import documents
+from gradloom.errors import FieldFault
 from gradloom.faults import child
 from gradloom.spec import OwnedDevices
 from gradloom.spec.unread import without_consequences
@@ -116,22 +118,40 @@ def told(document: dict[str, Any]) -> tuple[list[str], list[str]]:
 def misread(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The document with each value in turn of a type that cannot be read, and with each name of a field misspelt."""
     for *parents, last in _places(document, ()):
-        for broken in ("type", "name"):
-            changed = copy.deepcopy(document)
-            within = changed
-            for key in parents:
-                within = within[key]
-            if broken == "type":
-                value = within[last]
-                within[last] = BEYOND if "config" in parents else 7 if isinstance(value, list | dict) else [value]
-            elif isinstance(last, str) and not (parents and parents[-1] in MAPS) and "config" not in parents:
-                within[last + last[-1]] = within.pop(last)
-            else:
-                continue
-            path = ""
-            for key in (*parents, last):
-                path = child(path, key)
-            yield f"{broken} of {path}", changed
+        changed, within = _copy(document, parents)
+        value = within[last]
+        within[last] = BEYOND if "config" in parents else 7 if isinstance(value, list | dict) else [value]
+        yield f"type of {_path(*parents, last)}", changed
+        if _is_field(*parents, last):
+            changed, within = _copy(document, parents)
+            within[last + last[-1]] = within.pop(last)
+            yield f"name of {_path(*parents, last)}", changed
+
+
+def with_twins(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The document with one key more, in turn beside each field, whose name it misspells."""
+    for *parents, last in _places(document, ()):
+        if _is_field(*parents, last):
+            changed, within = _copy(document, parents)
+            within[last + last[-1]] = {"a": 1}
+            yield _path(*parents, last), changed
+
+
+def _copy(document: dict[str, Any], place: Iterable[str | int]) -> tuple[dict[str, Any], Any]:
+    """A copy of the document, and what it has at the place."""
+    within: Any = (changed := copy.deepcopy(document))
+    for key in place:
+        within = within[key]
+    return changed, within
+
+
+def _path(*place: str | int) -> str:
+    return functools.reduce(child, place, "")
+
+
+def _is_field(*place: str | int) -> bool:
+    *parents, last = place
+    return isinstance(last, str) and "config" not in parents and not (parents and parents[-1] in MAPS)
 
 
 def _places(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
@@ -150,16 +170,24 @@ def test_of_a_sound_job_nothing_but_the_field_that_cannot_be_read_is_told(docume
     assert {case: others for case, (_, others) in found.items() if others} == {}
 
 
-def test_what_can_be_read_is_told_beside_what_cannot() -> None:
+def faulty() -> dict[str, Any]:
+    """A job with a fault in nearly every part, all of fields that it gives."""
     document = copy.deepcopy(GRAPH)
     spec = document["spec"]
-    spec["model"]["layers"][1]["nmae"] = "left"
     spec["model"]["layers"][4]["config"]["unitz"] = 0
     spec["outputs"]["sum"]["loss"]["type"] = "MeanSquaredEror"
     spec["variable_groups"][0]["clip_norm"] = -1.0
     spec["variable_groups"][2]["reduce_on_plateau"]["factor"] = 2.0
-    spec["training"] |= {"epochs": "nine", "global_batch_size": 0, "seed": -1}
+    spec["training"] |= {"epochs": 0, "global_batch_size": 0, "seed": -1}
     spec["retry"]["max_attempts"] = 0
+    return document
+
+
+def test_what_can_be_read_is_told_beside_what_cannot() -> None:
+    document = faulty()
+    del document["spec"]["model"]["layers"][1]["name"]
+    document["spec"]["model"]["layers"][1]["nmae"] = "left"
+    document["spec"]["training"]["epochs"] = "nine"
     assert told(document) == (
         ["spec.model.layers[1].nmae", "spec.training.epochs"],
         [
@@ -174,6 +202,32 @@ def test_what_can_be_read_is_told_beside_what_cannot() -> None:
     )
 
 
+def test_a_key_like_one_that_is_given_hides_no_fault() -> None:
+    document = faulty()
+    certain = told(document)[1]
+    assert len(certain) == 8
+    found = {case: told(changed) for case, changed in with_twins(document)}
+    assert len(found) > 80
+    assert {case: others for case, (_, others) in found.items() if others != certain} == {}
+
+
 def test_a_field_that_is_nobody_s_and_near_none_takes_the_place_of_none() -> None:
     document = {"spec": {"zzz": 1, **{key: value for key, value in SOUND["spec"].items() if key != "data"}}}
     assert told(document) == (["spec.zzz"], ["spec.data"])
+
+
+def test_a_key_that_is_nobody_s_hides_nothing_below_its_parent() -> None:
+    document = faulty()
+    certain = told(document)[1]
+    spec = document["spec"]
+    for part in (document, spec, spec["model"], spec["variable_groups"][0], spec["training"], spec["retry"]):
+        part["zzz"] = 1
+        part[7] = 1
+    unread, others = told(document)
+    assert len(unread) == 12
+    assert others == certain
+
+
+def test_an_empty_path_hides_no_fault_also_not_one_of_the_whole_job() -> None:
+    faults = [FieldFault(field, "is wrong") for field in ("job", "labels", "spec", "spec.training.epochs")]
+    assert without_consequences(faults, [""]) == faults

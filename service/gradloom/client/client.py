@@ -141,7 +141,7 @@ class Client:
             validate_only=validate_only,
         )
         if draft.faults:
-            raise InvalidRequestError([*draft.faults, *self._faults_of_the_rest(request, draft.unread)])
+            raise InvalidRequestError([*draft.faults, *self._faults_of_the_rest(request, draft)])
         return self._change(self._stub.CreateJob, request, request_id, self._creation_seconds(validate_only))
 
     def retry(
@@ -455,13 +455,14 @@ class Client:
         request.request_id = _new_unless(request_id)
         return self._connection.call(method, request, seconds)  # type: ignore[no-any-return]
 
-    def _faults_of_the_rest(self, request: service_pb2.CreateJobRequest, unread: Sequence[str]) -> Sequence[FieldFault]:
+    def _faults_of_the_rest(self, request: service_pb2.CreateJobRequest, draft: Draft) -> Sequence[FieldFault]:
         """What the server finds wrong with a job of which some fields could not be read; never makes it."""
-        if len(unread) > MAX_FAULTS:
+        if len(draft.faults) > MAX_FAULTS:
             # The user has enough to do.
             return []
         request.validate_only = True
-        request.unread_fields.extend(unread)
+        # With no path it would pass for a job that can be made, and be checked by TensorFlow; an empty one hides none.
+        request.unread_fields.extend(draft.unread or [""])
         try:
             self._connection.call(self._stub.CreateJob, request)
         except InvalidRequestError as error:

@@ -7,7 +7,7 @@ tells every fault with its path, and the nearest field for an unknown one.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from gradloom.documents.fields import is_map, is_repeated
 from gradloom.documents.places import its_place
 from gradloom.documents.text import Plain
-from gradloom.faults import WHOLE, Faults, child, shown
+from gradloom.faults import MAX_FAULTS, WHOLE, Faults, child, nearest, shown
 from gradloom.v1 import job_pb2, spec_pb2
 
 MAX_EXACT_INTEGER: Final = 1 << 53
@@ -50,10 +50,23 @@ class Reading(Faults):
         super().__init__()
         self.unread: list[str] = []
 
-    def drop(self, field: str, description: str, meant: str = "") -> None:
-        """Notes a fault for which a field is left out: this one, or the one that was most likely meant."""
+    def drop(self, field: str, description: str) -> None:
+        """Notes a fault for which a field is left out."""
         self.add(field, description)
-        self.unread.append(meant or field)
+        self.unread.append(field)
+
+    def add_unknown(self, path: str, key: str, message: Message, given: Collection[str]) -> None:
+        """Notes a key below `path` that no field has, for which the message lacks the nearest field not given.
+
+        What is given was read, so that its faults are certain, however near the key is.
+        """
+        known = [field.name for field in message.DESCRIPTOR.fields]
+        hint = f"; did you mean {shown(meant)}?" if (meant := self.nearest(key, known)) else its_place(key)
+        self.add(child(path, key), f"is not a field of {message.DESCRIPTOR.name}{hint}")
+        # With more faults nobody asks what is unread, and to look takes time.
+        lacking = nearest(key, [name for name in known if name not in given]) if len(self) <= MAX_FAULTS else None
+        if lacking is not None:
+            self.unread.append(child(path, lacking))
 
 
 def fill_job(job: job_pb2.Job, document: Plain, faults: Reading) -> None:
@@ -98,18 +111,15 @@ def _fill(message: Message, value: Plain, path: str, faults: Reading) -> None:
         faults.drop(path, f"must be a mapping; got {shown(value)}{_long_form(path, value)}")
         return
     fields = _fields_by_key(message)
+    given = {fields[key].name for key, entry in value.items() if key in fields and entry is not None}
     seen: set[str] = set()
     for key, entry in value.items():
         if not isinstance(key, str):
-            faults.drop(path, f"has the key {shown(key)}: every key must be a string")
+            faults.add(path, f"has the key {shown(key)}: every key must be a string")
             continue
         field = fields.get(key)
         if field is None:
-            known = [known.name for known in message.DESCRIPTOR.fields]
-            meant = faults.nearest(key, known)
-            hint = f"; did you mean {shown(meant)}?" if meant else its_place(key)
-            told = f"is not a field of {message.DESCRIPTOR.name}{hint}"
-            faults.drop(child(path, key), told, child(path, meant) if meant else "")
+            faults.add_unknown(path, key, message, given)
             continue
         if field.name in seen:
             faults.add(child(path, key), f"is given twice, as {field.name} and {field.json_name}")

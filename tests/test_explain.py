@@ -275,7 +275,7 @@ def test_a_silent_trainer_a_full_disk_and_a_checkpoint_without_room_are_told(pla
     place.known.silent, place.free_bytes = 0.2, 4096
     told = place.explain("digits")
     assert told.summary == trains + "the disk of the server's --artifact-root is full (4,096 bytes left)."
-    trouble = "the checkpoint of step 1100 could not be written and is tried again: No space left on device"
+    trouble = "the checkpoint of step 1100 could not be written: No space left on device"
     place.report(place.store.live_attempts()[0], trouble=trouble, global_step=1200)
     told = place.explain("digits")
     assert told.summary.endswith(f"; {trouble}.")

@@ -9,7 +9,7 @@ from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import MAX_UNCOUNTED_ATTEMPTS, NEXT_STATES, REASON_RULES
 from gradloom.jobs.ended_logs import AttemptLog
 from gradloom.jobs.launcher import Ended, LaunchError, Lost
-from gradloom.jobs.outcome import decide
+from gradloom.jobs.outcome import decide, unsaved_training
 from gradloom.jobs.records import AttemptRow
 from gradloom.supervisor.attempt_directory import ExitRecord
 from gradloom.v1 import job_pb2
@@ -30,6 +30,8 @@ ROW = AttemptRow(
     stopping_message="as it was asked for",
     is_training=True,
     has_stepped=True,
+    global_step=0,
+    trouble="",
     finish=None,
     beat=1,
     lease_owner="server",
@@ -194,6 +196,50 @@ def test_a_log_that_could_not_all_be_written_is_told_whatever_the_end(row: dict[
     lost = "500 bytes of the log could not be written: No space left on device"
     told = decide(replace(ROW, **row), exited(exit_code=0, log_loss=lost), AttemptLog(), RetrySpec()).outcome.message
     assert told.endswith(f"; {lost}")
+
+
+REFUSED = "the checkpoint of step 900 could not be written: No space left on device"
+FULL = "the disk of the server's --data-dir is full"
+
+
+@pytest.mark.parametrize(
+    ("row", "saved_step", "full_disk", "told"),
+    [
+        (
+            {"global_step": 1200, "trouble": REFUSED},
+            800,
+            "",
+            f"what it trained after step 800 is lost (its last report was of step 1,200): {REFUSED}",
+        ),
+        (
+            {"global_step": 1200, "trouble": REFUSED},
+            0,
+            FULL,
+            f"all that it trained is lost (its last report was of step 1,200): {REFUSED}",
+        ),
+        # No report was taken since the disk is full.
+        (
+            {"global_step": 800, "job_state": Job.CANCELLING},
+            800,
+            FULL,
+            f"what it trained after step 800 is lost (its last report was of step 800): {FULL}",
+        ),
+        ({"global_step": 800, "trouble": REFUSED}, 800, FULL, ""),
+        ({"global_step": 800, "job_state": Job.CANCELLING, "is_training": False}, 800, FULL, ""),
+        ({"global_step": 1200}, 800, "", ""),
+    ],
+)
+def test_what_a_full_disk_has_cost_is_told_with_the_step_that_is_left(
+    row: dict[str, Any], saved_step: int, full_disk: str, told: str
+) -> None:
+    assert unsaved_training(replace(ROW, **row), saved_step, full_disk) == told
+
+
+def test_training_that_is_lost_is_told_by_every_end_but_a_success() -> None:
+    paused = replace(ROW, stopping_reason=Job.PAUSED_BY_USER, job_state=Job.PAUSING)
+    assert decide(paused, exited(exit_code=3), AttemptLog(), RetrySpec(), "lost").outcome.message.endswith("; lost")
+    done = replace(ROW, finish=finish(Job.COMPLETED))
+    assert decide(done, exited(exit_code=0), AttemptLog(), RetrySpec(), "lost").outcome.message == "as reported"
 
 
 def test_an_end_that_was_asked_for_is_an_error_only_where_it_fails_the_job() -> None:

@@ -79,7 +79,8 @@ def test_training_ends_with_the_disks_own_error_once_no_checkpoint_could_be_writ
     assert training.global_step > 10
     session.reporter.flush()
     (notice,) = [event.message for event in server.events]
-    assert notice.startswith("the checkpoint of step 10 could not be written and is tried again: ")
+    assert notice.startswith("the checkpoint of step 10 could not be written: ")
+    assert notice.endswith("; it is tried again")
     assert list(Path(session.directory).glob("checkpoints/*")) == []
 
 
@@ -110,7 +111,11 @@ def test_whoever_is_told_to_stop_tries_to_save_for_a_while_and_tells_what_is_los
     assert len(tries) > 2
     (cause,) = stopped
     assert "could not be saved: [Errno 28] No space left on device" in cause
-    assert server.events[-1].message == cause
+    told = server.reports[-1].progress.trouble
+    assert (
+        told
+        == f"the checkpoint of step {training.global_step} could not be written: [Errno 28] No space left on device"
+    )
 
 
 def test_a_due_checkpoint_waits_for_the_one_before_and_the_best_one_is_never_left_out(attempt):
@@ -154,7 +159,7 @@ def test_a_disk_that_refuses_every_other_checkpoint_is_told_of_once(attempt):
             saving.wait_until_written()
     session.reporter.flush()
     assert [event.message.partition(":")[0] for event in server.events] == [
-        "the checkpoint of step 5 could not be written and is tried again",
+        "the checkpoint of step 5 could not be written",
         "a checkpoint could be written again, that of step 5",
     ]
     assert server.reports[-1].progress.trouble == ""

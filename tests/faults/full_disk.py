@@ -3,8 +3,10 @@
 unshare --mount --map-root-user python -m tests.faults.full_disk SCENE DIRECTORY
 """
 
+import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -18,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from gradloom import Client
+from gradloom.client.explanation import explanation_lines
 from gradloom.errors import LimitExceededError, ServerUnavailableError
 from gradloom.jobs.database import StoreUnusableError
 from gradloom.jobs.housekeeping import Housekeeper
@@ -44,13 +47,12 @@ class Neighbour:
 
     def eat(self) -> None:
         with self._path.open("ab", buffering=0) as file:
-            for size in (1 << 20, 4096, 1):
-                try:
-                    while True:
-                        file.write(bytes(size))
-                except OSError:
-                    pass
-        assert os.statvfs(self._path.parent).f_bavail == 0
+            # Others may give something back meanwhile.
+            while os.statvfs(self._path.parent).f_bavail:
+                for size in (1 << 20, 4096, 1):
+                    with contextlib.suppress(OSError):
+                        while True:
+                            file.write(bytes(size))
 
     def leave(self) -> None:
         self._path.unlink()
@@ -182,6 +184,48 @@ def a_read_only_disk(directory: Path) -> None:
     store.close()
 
 
+def a_stop(directory: Path) -> None:
+    """A drain ends it before it gives up to save; a pause, a preemption and a deadline take the same way."""
+    server = Server(directory, "--drain-timeout", "4")
+    artifacts = server.data_directory / "artifacts"
+    server.data_directory.mkdir()
+    mount_disk(artifacts, DISK_BYTES)
+    neighbour = Neighbour(artifacts / "filler")
+    server.start()
+    with server.client() as client:
+        name = client.submit(digits_job(epochs=100_000)).name
+        wait_until(lambda: client.get(name).progress.checkpoint_step, 60, "it saves something")
+
+        def in_trouble() -> job_pb2.Progress | None:
+            neighbour.eat()
+            progress = client.get(name).progress
+            return progress if progress.trouble else None
+
+        seen = wait_until(in_trouble, 60, "no checkpoint can be written")
+    assert server.terminate() == 0
+    server.start()
+    with server.client() as client:
+        job, explained = client.get(name), client.explain(name)
+        newest = next(client.checkpoints(name)).global_step
+        client.cancel(name)
+        events = [message.event for message in client.watch(name, from_start=True)]
+        (event,) = [each.message for each in events if each.reason == Job.SERVER_STOPPED]
+    (attempt,) = explained.attempts
+    assert job.state == Job.QUEUED
+    assert attempt.message == event
+    found = re.fullmatch(
+        r".*; what it trained after step ([\d,]+) is lost \(its last report was of step ([\d,]+)\): "
+        r"the checkpoint of step \d+ could not be written: \[Errno 28\] No space left on device(; .*)?",
+        event,
+    )
+    assert found, event
+    after, last = (int(found[number].replace(",", "")) for number in (1, 2))
+    assert (after, last > after, last >= seen.global_step) == (newest, True, True)
+    assert job.progress.global_step == newest, "where it goes on"
+    assert f"  {attempt.message}" in list(explanation_lines(explained, None))
+    assert server.terminate() == 0
+
+
 def a_server(directory: Path) -> None:
     """Users and operators are told, who may still change and delete; so are those who start it anew."""
     server = Server(directory)
@@ -208,7 +252,9 @@ def a_server(directory: Path) -> None:
         assert client.get(jobs[1].name).state == Job.PAUSED
         refused_for_want_of_room(server, client)
         assert client.cancel(jobs[0].name).state in (Job.CANCELLING, Job.CANCELLED)
-        assert client.wait(jobs[0].name, timeout=60).state == Job.CANCELLED
+        cancelled = client.wait(jobs[0].name, timeout=60)
+        assert cancelled.state == Job.CANCELLED
+        assert "is lost (its last report was of step" in cancelled.state_message
     assert server.terminate() == 0
     neighbour.eat()
     neighbour.leave()
@@ -249,6 +295,7 @@ SCENES: dict[str, Callable[[Path], None]] = {
         a_disk_that_a_write_fills,
         no_room_for_a_database,
         a_read_only_disk,
+        a_stop,
         a_server,
     )
 }

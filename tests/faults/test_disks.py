@@ -24,6 +24,9 @@ def test_jobs_that_a_full_disk_and_a_read_only_one_refuse_every_write_end_with_t
         pytest.param("a_disk_that_a_write_fills", id="a write that fills the disk is to be asked for again"),
         pytest.param("no_room_for_a_database", id="without room for a database no server starts, and it says why"),
         pytest.param("a_read_only_disk", id="a change that a read-only disk refuses says that it is read-only"),
+        pytest.param(
+            "a_stop", id="whoever is stopped on a full disk is told which steps are lost, and where it goes on"
+        ),
         pytest.param("a_server", id="a server starts on a full disk, on which deletions make room for new jobs"),
     ],
 )

@@ -14,6 +14,7 @@ from gradloom.jobs.database import Database
 from gradloom.jobs.events import Hub
 from gradloom.jobs.manifest import checkpoint_faults, checkpoint_id
 from gradloom.jobs.messages import stored_checkpoint
+from gradloom.jobs.places import next_checkpoint
 from gradloom.jobs.queries import CHECKPOINTS, NEEDED_CHECKPOINTS, attempt_is, named
 from gradloom.jobs.records import CheckpointOutcome, StoredCheckpoint
 from gradloom.jobs.report_writes import asked_again, is_stopping, live
@@ -63,6 +64,12 @@ class Checkpoints:
         """The job's checkpoints, newest first. Empty for an unknown uid."""
         with self._database.read() as connection:
             return [stored_checkpoint(row) for row in checkpoint_rows(connection, uid)]
+
+    def step_to_go_on_from(self, uid: str) -> int:
+        """The step of the checkpoint that the job's next attempt tries first; 0 when there is none."""
+        with self._database.read() as connection:
+            checkpoint = next_checkpoint(connection, uid)
+        return 0 if checkpoint is None else int(checkpoint.global_step)
 
     def find_initial_weights(self, reference: str, project: str) -> StoredCheckpoint:
         """What a job of the project would start with that names another one in `model.initial_weights.job`.

@@ -15,7 +15,7 @@ from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.instruments import Instruments
 from gradloom.jobs.launcher import Alive, Ended, Launcher, LaunchError, Lost, Observation
 from gradloom.jobs.leavings import remove_unfinished
-from gradloom.jobs.outcome import decide
+from gradloom.jobs.outcome import decide, unsaved_training
 from gradloom.jobs.records import AttemptRow
 from gradloom.jobs.store import Store
 from gradloom.jobs.sweep import sweep_job
@@ -94,7 +94,9 @@ class Following:
         if (log := self._logs.read(directory)) is None:
             return False
         retry = self._store.spec_of(attempt.uid).retry
-        verdict = decide(attempt, observed, log, retry)
+        saved_step = self._store.step_to_go_on_from(attempt.uid)
+        unsaved = unsaved_training(attempt, saved_step, self._store.full_disk())
+        verdict = decide(attempt, observed, log, retry, unsaved)
         remove_unfinished(directory, keep_export=verdict.next_state == job_pb2.Job.SUCCEEDED)
         try:
             self._store.end_attempt(attempt.uid, attempt.number, verdict.outcome, verdict.next_state, now)

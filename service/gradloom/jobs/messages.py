@@ -105,6 +105,8 @@ def attempt_row(row: sa.Row[Any]) -> AttemptRow:
         stopping_message=row.message,
         is_training=progress.phase in _TRAINING,
         has_stepped=progress.HasField("first_step_duration"),
+        global_step=progress.global_step,
+        trouble=progress.trouble,
         finish=None if row.finish is None else attempt_pb2.FinishAttemptRequest.FromString(row.finish),
         beat=row.beat,
         lease_owner=row.lease_owner,

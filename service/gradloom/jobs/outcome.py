@@ -55,8 +55,9 @@ def decide(
     observed: Ended | Lost | LaunchError,
     log: AttemptLog,
     retry: spec_pb2.RetrySpec,
+    unsaved: str = "",
 ) -> Verdict:
-    """Decides once nothing of the attempt is left; `retry` is of its job's spec.
+    """Decides once nothing of the attempt is left; `retry` is of its job's spec, `unsaved` from `unsaved_training`.
 
     A cancel always wins; then a proven export; then why the attempt was being ended; then the failure that the trainer
     reported; then how its process ended.
@@ -64,6 +65,8 @@ def decide(
     record = observed.record if isinstance(observed, Ended) else None
     reason, message, error = _cause(attempt, observed)
     next_state, message = _follow(attempt, reason, message, retry)
+    if unsaved and next_state != Job.SUCCEEDED:
+        message = f"{message}; {unsaved}"
     if record is not None and record.log_loss:
         # The log itself says so only where there was room for that.
         message = f"{message}; {record.log_loss}"
@@ -88,6 +91,23 @@ def decide(
         artifacts=tuple(log.artifacts),
     )
     return Verdict(outcome, next_state)
+
+
+def unsaved_training(attempt: AttemptRow, saved_step: int, full_disk: str) -> str:
+    """What of the training a disk that took no checkpoint has cost, as a clause; empty when nothing is known of that.
+
+    Args:
+        attempt: Which has ended.
+        saved_step: Of the checkpoint that its job goes on from, or could go on from; 0 without one.
+        full_disk: That the store's own disk is full; empty when it has room.
+    """
+    # On a full store reports are refused, and whoever is cancelled saves nothing.
+    is_further = attempt.job_state == Job.CANCELLING and attempt.is_training
+    cause = attempt.trouble or full_disk
+    if not cause or not (is_further or attempt.global_step > saved_step):
+        return ""
+    lost = f"what it trained after step {saved_step:,}" if saved_step else "all that it trained"
+    return f"{lost} is lost (its last report was of step {attempt.global_step:,}): {cause}"
 
 
 def _cause(attempt: AttemptRow, observed: Ended | Lost | LaunchError) -> tuple[int, str, job_pb2.JobError | None]:

@@ -20,7 +20,7 @@ def place_after(connection: sa.Connection, uid: str, seen: bytes | None) -> byte
     for field in ("epochs", "total_steps"):
         if look.HasField(field):
             setattr(place, field, getattr(look, field))
-    checkpoint = _next_checkpoint(connection, uid)
+    checkpoint = next_checkpoint(connection, uid)
     place.epoch, place.global_step = (checkpoint.epoch, checkpoint.global_step) if checkpoint is not None else (0, 0)
     return place.SerializeToString()
 
@@ -34,7 +34,7 @@ def first_place(source: RetrySource, spec: spec_pb2.JobSpec) -> bytes:
     return place.SerializeToString()
 
 
-def _next_checkpoint(connection: sa.Connection, uid: str) -> sa.Row[Any] | None:
+def next_checkpoint(connection: sa.Connection, uid: str) -> sa.Row[Any] | None:
     """The checkpoint that the next attempt tries first."""
     selection: sa.Select[Any] = sa.select(checkpoints.c.epoch, checkpoints.c.global_step)
     own = connection.execute(

@@ -55,6 +55,10 @@ class AttemptRow:
     """Its newest report tells of training or an evaluation: there is a state that it could save."""
     has_stepped: bool
     """Its first training step has ended."""
+    global_step: int
+    """Of its newest report."""
+    trouble: str
+    """Why its checkpoints cannot be written, by its newest report; empty when they can."""
     finish: attempt_pb2.FinishAttemptRequest | None
     """How the trainer said it ended; None when it has not said so."""
     beat: int

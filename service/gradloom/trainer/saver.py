@@ -263,19 +263,19 @@ class Saver:
 
     def _note_failure(self, snapshot: Snapshot, error: OSError) -> None:
         step, now = snapshot.header.global_step, time.monotonic()
-        logger.warning("the checkpoint of step %d could not be written: %s", step, error)
+        trouble = f"the checkpoint of step {step} could not be written: {error}"
+        logger.warning("%s", trouble)
         if self._failing_since is None:
             self._failing_since = now
-            trouble = f"the checkpoint of step {step} could not be written and is tried again: {error}"
             self._attempt.reporter.update(trouble=trouble)
             if now >= self._next_notice:
-                self._notice(trouble)
+                self._notice(f"{trouble}; it is tried again")
                 self._failure_is_told, self._next_notice = True, now + NOTICE_SECONDS
         if self._stop_at is not None and now >= self._stop_at:
-            lost = f"told to stop, but step {step} could not be saved: {error}; what comes next goes on from before it"
-            self._notice(lost)
+            # The server tells what is lost, also of those who do not live to say it: from the newest report.
+            self._attempt.reporter.update(trouble=trouble)
             self._attempt.reporter.flush()
-            self._attempt.stop(lost)
+            self._attempt.stop(f"told to stop, but step {step} could not be saved: {error}")
         with self._changed:
             is_pressed = self._stop_at is not None
             pause = min(STOP_RETRY_SECONDS, self._retry_seconds) if is_pressed else self._retry_seconds

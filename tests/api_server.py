@@ -16,7 +16,6 @@ from grpc_health.v1 import health_pb2_grpc
 from gradloom.api.attempt_servicer import AttemptServicer
 from gradloom.api.creation import Creation
 from gradloom.api.health import HealthServicer
-from gradloom.api.interceptors import ErrorInterceptor
 from gradloom.api.listeners import HEALTH_SERVICE, PUBLIC_SERVICE, public_listener, trainer_listener
 from gradloom.api.offload import Offload
 from gradloom.api.servicer import TrainingServicer
@@ -155,10 +154,9 @@ async def api_server(
         instruments,
         Explainer(store, Devices((), 1), QuietOutlook(), Disks({})),
     )
-    interceptor = ErrorInterceptor(instruments)
-    public, address = public_listener("127.0.0.1:0", interceptor, training, health)
+    public, address = public_listener("127.0.0.1:0", instruments, training, health)
     attempts = AttemptServicer(store, offload, instruments, data_roots, (), Hearing(time.monotonic))
-    private, trainer_address = trainer_listener("127.0.0.1:0", interceptor, attempts)
+    private, trainer_address = trainer_listener("127.0.0.1:0", instruments, attempts)
     await public.start()
     await private.start()
     async with grpc.aio.insecure_channel(address) as channel, grpc.aio.insecure_channel(trainer_address) as trainers:

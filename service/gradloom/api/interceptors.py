@@ -32,10 +32,14 @@ class RpcObserver(Protocol):
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic only to the type checker
-    """Turns whatever a handler raises into a status, for single replies and for streams, and counts the RPC."""
+    """Turns whatever a handler raises into a status, for single replies and for streams, and counts the RPC.
+
+    Belongs to one server, whose handlers it remembers by their methods.
+    """
 
     def __init__(self, observer: RpcObserver):
         self._observer = observer
+        self._handlers: dict[str, Any] = {}
 
     async def intercept_service(
         self,
@@ -43,15 +47,27 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         """Wraps the handler of one RPC; reflection, which takes a stream of requests, passes."""
+        path = str(handler_call_details.method)
+        if (known := self._handlers.get(path)) is not None:
+            return known
         handler = await continuation(handler_call_details)
         if handler is None:
-            return grpc.stream_stream_rpc_method_handler(partial(_refuse_method, str(handler_call_details.method)))
-        if handler.request_streaming:
-            return handler
-        rpc = _Rpc(handler, str(handler_call_details.method), self._observer)
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(rpc.stream, None, handler.response_serializer)
-        return grpc.unary_unary_rpc_method_handler(rpc.single, None, handler.response_serializer)
+            return grpc.stream_stream_rpc_method_handler(partial(_refuse_method, path))
+        if not handler.request_streaming:
+            handler = self._handlers[path] = _wrapped(handler, path, self._observer)
+        return handler
+
+
+def _wrapped(handler: Any, path: str, observer: RpcObserver) -> Any:
+    def stream(raw: bytes, context: Any) -> AsyncGenerator[Any, None]:
+        return _Rpc(handler, path, observer).stream(raw, context)
+
+    async def single(raw: bytes, context: Any) -> Any:
+        return await _Rpc(handler, path, observer).single(raw, context)
+
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(stream, None, handler.response_serializer)
+    return grpc.unary_unary_rpc_method_handler(single, None, handler.response_serializer)
 
 
 async def _refuse_method(path: str, _requests: Any, context: Any) -> None:

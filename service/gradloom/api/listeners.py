@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from gradloom.api.attempt_servicer import AttemptServicer
 from gradloom.api.health import HealthServicer
-from gradloom.api.interceptors import ErrorInterceptor
+from gradloom.api.interceptors import ErrorInterceptor, RpcObserver
 from gradloom.api.servicer import TrainingServicer
 from gradloom.attempt.v1 import attempt_pb2_grpc
 from gradloom.settings import short_socket_directory, split_address
@@ -52,10 +52,10 @@ class ListenError(RuntimeError):
 
 
 def public_listener(
-    address: str, interceptor: ErrorInterceptor, training: TrainingServicer, health: HealthServicer
+    address: str, observer: RpcObserver, training: TrainingServicer, health: HealthServicer
 ) -> tuple[grpc.aio.Server, str]:
     """The public service with health and reflection; not started. Returns also the address with its real port."""
-    server = _server(interceptor)
+    server = _server(observer)
     service_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     services = (PUBLIC_SERVICE, HEALTH_SERVICE, REFLECTION_SERVICE)
@@ -63,11 +63,9 @@ def public_listener(
     return server, _bound(server, address, "--listen")
 
 
-def trainer_listener(
-    address: str, interceptor: ErrorInterceptor, attempts: AttemptServicer
-) -> tuple[grpc.aio.Server, str]:
+def trainer_listener(address: str, observer: RpcObserver, attempts: AttemptServicer) -> tuple[grpc.aio.Server, str]:
     """The trainers' service and nothing else; a socket is opened to its owner alone."""
-    server = _server(interceptor)
+    server = _server(observer)
     attempt_pb2_grpc.add_AttemptServiceServicer_to_server(attempts, server)  # type: ignore[no-untyped-call]
     if not address.startswith("unix:"):
         return server, _bound(server, address, "--trainer-listen")
@@ -90,9 +88,9 @@ def remove_socket_directory(address: str) -> None:
             directory.rmdir()
 
 
-def health_listener(address: str, interceptor: ErrorInterceptor, health: HealthServicer) -> tuple[grpc.aio.Server, str]:
+def health_listener(address: str, observer: RpcObserver, health: HealthServicer) -> tuple[grpc.aio.Server, str]:
     """Health and nothing else, for probes."""
-    server = _server(interceptor)
+    server = _server(observer)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     return server, _bound(server, address, "--health-listen")
 
@@ -117,8 +115,8 @@ class MetricsListener:
         self._thread.join()
 
 
-def _server(interceptor: ErrorInterceptor) -> grpc.aio.Server:
-    return grpc.aio.server(interceptors=(interceptor,), options=OPTIONS)
+def _server(observer: RpcObserver) -> grpc.aio.Server:
+    return grpc.aio.server(interceptors=(ErrorInterceptor(observer),), options=OPTIONS)
 
 
 def _bound(server: grpc.aio.Server, address: str, flag: str) -> str:

@@ -15,7 +15,7 @@ from gradloom.jobs.waits import Outlook
 log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.2
-BURST_SECONDS: Final = 0.05
+BURST_SECONDS: Final = 0.1
 """Changes that come closer together share a tick."""
 FAILED_TICK_SECONDS: Final = 1.0
 

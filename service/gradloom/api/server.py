@@ -22,7 +22,6 @@ from gradloom.api.creation import Creation
 from gradloom.api.health import HealthServicer
 from gradloom.api.housekeeping import HousekeepingThread
 from gradloom.api.installed import bring_in_packages
-from gradloom.api.interceptors import ErrorInterceptor
 from gradloom.api.listeners import (
     HEALTH_SERVICE,
     PUBLIC_SERVICE,
@@ -141,7 +140,6 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         stack.callback(offload.close)
         instruments = Instruments(settings.finished_job_metrics_grace)
         devices = _devices(settings)
-        interceptor = ErrorInterceptor(instruments)
         addresses: dict[str, str] = {}
 
         # First the trainers' listener: those that an earlier server left call again and again.
@@ -150,7 +148,7 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         attempts = AttemptServicer(
             store, offload, instruments, settings.data_roots, settings.dataset_directories, hearing
         )
-        server, addresses["trainer_listen"] = trainer_listener(settings.trainer_listen, interceptor, attempts)
+        server, addresses["trainer_listen"] = trainer_listener(settings.trainer_listen, instruments, attempts)
         await _start(stack, server)
         disks = Disks(
             {"--artifact-root": settings.artifact_root, "--data-dir": settings.data_dir}, full_store=store.full_disk
@@ -163,10 +161,10 @@ async def _running(settings: Settings, lock: DataDirectoryLock) -> AsyncGenerato
         explainer = Explainer(store, devices, scheduling.outlook, disks)
         training = _training_servicer(settings, store, offload, devices, instruments, explainer)
         health = HealthServicer((PUBLIC_SERVICE, HEALTH_SERVICE))
-        server, addresses["listen"] = public_listener(settings.listen, interceptor, training, health)
+        server, addresses["listen"] = public_listener(settings.listen, instruments, training, health)
         await _start(stack, server)
         if settings.health_listen:
-            server, addresses["health_listen"] = health_listener(settings.health_listen, interceptor, health)
+            server, addresses["health_listen"] = health_listener(settings.health_listen, instruments, health)
             await _start(stack, server)
         if settings.metrics_listen:
             metrics = MetricsListener(settings.metrics_listen, instruments.registry)

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 
 _TRAINERS_METHODS: Final = "/gradloom.attempt."
+_NEITHER: Final = grpc.StatusCode.CANCELLED
+"""What an RPC is counted as that has neither a reply nor an error: the caller has gone, or its deadline."""
 
 
 class RpcObserver(Protocol):
@@ -54,63 +56,63 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
         if handler is None:
             return grpc.stream_stream_rpc_method_handler(partial(_refuse_method, path))
         if not handler.request_streaming:
-            handler = self._handlers[path] = _wrapped(handler, path, self._observer)
+            handler = self._handlers[path] = _Method(handler, path, self._observer).wrapped()
         return handler
-
-
-def _wrapped(handler: Any, path: str, observer: RpcObserver) -> Any:
-    def stream(raw: bytes, context: Any) -> AsyncGenerator[Any, None]:
-        return _Rpc(handler, path, observer).stream(raw, context)
-
-    async def single(raw: bytes, context: Any) -> Any:
-        return await _Rpc(handler, path, observer).single(raw, context)
-
-    if handler.response_streaming:
-        return grpc.unary_stream_rpc_method_handler(stream, None, handler.response_serializer)
-    return grpc.unary_unary_rpc_method_handler(single, None, handler.response_serializer)
 
 
 async def _refuse_method(path: str, _requests: Any, context: Any) -> None:
     """Answers a method that is not there; it is not counted, for callers could make up names without end."""
-    code, message, status = status_of(UnknownMethodError(f"there is no method {path[:200]} here"))
-    await context.abort(code, message, ((DETAILS_KEY, status.SerializeToString()),))
+    await context.abort(*_refusal(UnknownMethodError(f"there is no method {path[:200]} here")))
 
 
-class _Rpc:
-    """One RPC being handled."""
+def _refusal(error: GradloomError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
+    """What `context.abort` takes."""
+    code, message, status = status_of(error)
+    return code, message, ((DETAILS_KEY, status.SerializeToString()),)
+
+
+class _Method:
+    """One method of a server."""
 
     def __init__(self, handler: Any, path: str, observer: RpcObserver):
         self._handler = handler
         self._path = path
         self._observer = observer
-        self._start = time.monotonic()
-        # What stands when neither a reply nor an error is reached: the caller has gone, or its deadline.
-        self._code = grpc.StatusCode.CANCELLED
 
-    async def single(self, raw: bytes, context: Any) -> Any:
+    def wrapped(self) -> Any:
+        serializer = self._handler.response_serializer
+        if self._handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream, None, serializer)
+        return grpc.unary_unary_rpc_method_handler(self._single, None, serializer)
+
+    async def _single(self, raw: bytes, context: Any) -> Any:
+        start, code = time.monotonic(), _NEITHER
         try:
             reply = await self._handler.unary_unary(self._decoded(raw), context)
-            self._code = grpc.StatusCode.OK
+            code = grpc.StatusCode.OK
             return reply
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            await self._abort(context, error)
+            code, *refusal = _refusal(self._known(error))
+            await context.abort(code, *refusal)
         finally:
-            self._count()
+            self._count(start, code)
 
-    async def stream(self, raw: bytes, context: Any) -> AsyncGenerator[Any, None]:
+    async def _stream(self, raw: bytes, context: Any) -> AsyncGenerator[Any, None]:
+        start, code = time.monotonic(), _NEITHER
         try:
             async with contextlib.aclosing(self._handler.unary_stream(self._decoded(raw), context)) as replies:
                 async for reply in replies:
                     yield reply
-            self._code = grpc.StatusCode.OK
+            code = grpc.StatusCode.OK
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            await self._abort(context, error)
+            code, *refusal = _refusal(self._known(error))
+            await context.abort(code, *refusal)
         finally:
-            self._count()
+            self._count(start, code)
 
     def _decoded(self, raw: bytes) -> Any:
         if not self._path.startswith(_TRAINERS_METHODS):
@@ -121,14 +123,12 @@ class _Rpc:
             fault = FieldFault("request", f"the request is not a message of this method: {error}")
             raise InvalidRequestError([fault]) from error
 
-    async def _abort(self, context: Any, error: Exception) -> NoReturn:
+    def _known(self, error: Exception) -> GradloomError:
+        """The error as callers may see it; what is the server's own fault goes to the log."""
         if not isinstance(error, GradloomError) or isinstance(error, ServerFaultError):
             log.error("%s failed", self._path, exc_info=error)
-            error = error if isinstance(error, GradloomError) else ServerFaultError(type(error).__name__)
-        self._code, message, status = status_of(error)
-        await context.abort(self._code, message, ((DETAILS_KEY, status.SerializeToString()),))
-        raise AssertionError("context.abort returned")
+        return error if isinstance(error, GradloomError) else ServerFaultError(type(error).__name__)
 
-    def _count(self) -> None:
+    def _count(self, start: float, code: grpc.StatusCode) -> None:
         _, service, method = self._path.split("/", 2)
-        self._observer.rpc_handled(service, method, self._code.name, time.monotonic() - self._start)
+        self._observer.rpc_handled(service, method, code.name, time.monotonic() - start)

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gradloom.api.listeners import MetricsListener
 from gradloom.attempt.v1 import attempt_pb2
 from gradloom.job import JobName
-from gradloom.jobs.instruments import Instruments
+from gradloom.jobs.instruments import Instruments, ServerGauges
 from gradloom.v1 import job_pb2
 
 NAME = JobName("vision", "digits")
@@ -71,7 +71,9 @@ def lived(instruments: Instruments) -> None:
     instruments.attempt_reported(UID, NAME, 1, report(1))
     instruments.checkpoint_recorded(UID, NAME, saved(0.2, 1000))
     instruments.rpc_handled("gradloom.v1.TrainingService", "GetJob", "OK", 0.001)
-    instruments.observe_server(lambda: {job_pb2.Job.QUEUED: 4}, lambda: {"free": 1, "claimed": 0}, dict, str)
+    counts = {job_pb2.Job.QUEUED: 4}
+    gauges = ServerGauges(lambda: counts, lambda: {"free": 1, "claimed": 0}, dict, str)
+    instruments.registry.register(gauges)
     instruments.attempt_ended(UID, 1, job_pb2.Job.COMPLETED)
 
 

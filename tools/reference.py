@@ -18,7 +18,7 @@ from gradloom.catalogue import Catalogue
 from gradloom.client.cli import cli
 from gradloom.job import NEXT_STATES, REASON_RULES, JobName, reason_name, state_name
 from gradloom.jobs.hints import Standing, hint_in_words
-from gradloom.jobs.instruments import Instruments
+from gradloom.jobs.instruments import Instruments, ServerGauges
 from gradloom.settings import TABLE
 from gradloom.v1 import job_pb2, spec_pb2
 
@@ -187,7 +187,7 @@ def metrics() -> Iterator[Row]:
 def used_instruments() -> Instruments:
     """Instruments that have all been used once, so that each has a series with its labels."""
     instruments = Instruments(grace_seconds=60)
-    instruments.observe_server(dict, lambda: {"free": 1}, lambda: {"--data-dir": 1}, str)
+    instruments.registry.register(ServerGauges(dict, lambda: {"free": 1}, lambda: {"--data-dir": 1}, str))
     name = JobName("default", "some")
     instruments.job_created()
     instruments.job_claimed(0)

@@ -44,7 +44,7 @@ from gradloom.jobs.disks import Disks
 from gradloom.jobs.explain import Explainer
 from gradloom.jobs.hearing import Hearing
 from gradloom.jobs.housekeeping import Housekeeper
-from gradloom.jobs.instruments import Instruments
+from gradloom.jobs.instruments import Instruments, ServerGauges
 from gradloom.jobs.local_launcher import LocalLauncher
 from gradloom.jobs.lock import DataDirectoryInUseError, DataDirectoryLock, hold_data_directory
 from gradloom.jobs.reserve import NO_ROOM, Reserve
@@ -258,7 +258,8 @@ async def _scheduling(
         hearing=hearing,
         disks=disks,
     )
-    instruments.observe_server(store.count_jobs_by_state, scheduler.device_counts, disks.left, store.full_disk)
+    gauges = ServerGauges(store.count_jobs_by_state, scheduler.device_counts, disks.left, store.full_disk)
+    instruments.registry.register(gauges)
     await asyncio.to_thread(scheduler.adopt)
     scheduling = SchedulerThread(scheduler, store.hub)
     scheduling.start()

@@ -109,7 +109,7 @@ class Database:
             try:
                 with self._writing.begin():
                     yield self._writing
-            except Exception as error:
+            except (exc.OperationalError, sqlite3.OperationalError, LimitExceededError) as error:
                 if not (_is_full(error) and self._reserve.is_held):
                     raise
                 self._reserve.give_up(self._fold_log)

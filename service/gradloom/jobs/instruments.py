@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -79,20 +80,6 @@ class Instruments:
         self.jobs = JobSeries(grace_seconds, clock)
         self.registry.register(self.jobs)
 
-    def observe_server(
-        self,
-        job_counts: Callable[[], Mapping[int, int]],
-        device_counts: Callable[[], Mapping[str, int]],
-        bytes_left: Callable[[], Mapping[str, int]],
-        full_disk: Callable[[], str],
-    ) -> None:
-        """Registers what is asked at each scrape.
-
-        That is jobs by state, devices by `free` and `claimed`, what is left of disks by their settings, and what the
-        store says of its own, empty when that has room.
-        """
-        self.registry.register(_ServerGauges(job_counts, device_counts, bytes_left, full_disk))
-
     def job_created(self) -> None:
         """Counts an accepted job."""
         self._jobs_created.inc()
@@ -141,20 +128,17 @@ class Instruments:
         rpc_seconds.observe(seconds)
 
 
-class _ServerGauges(Collector):
+@dataclass(frozen=True, eq=False)
+class ServerGauges(Collector):
     """Jobs by state, devices by use and room on disks, asked at each scrape."""
 
-    def __init__(
-        self,
-        job_counts: Callable[[], Mapping[int, int]],
-        device_counts: Callable[[], Mapping[str, int]],
-        bytes_left: Callable[[], Mapping[str, int]],
-        full_disk: Callable[[], str],
-    ):
-        self._job_counts = job_counts
-        self._device_counts = device_counts
-        self._bytes_left = bytes_left
-        self._full_disk = full_disk
+    job_counts: Callable[[], Mapping[int, int]]
+    device_counts: Callable[[], Mapping[str, int]]
+    """By `free` and `claimed`."""
+    bytes_left: Callable[[], Mapping[str, int]]
+    """On each disk, by its setting."""
+    full_disk: Callable[[], str]
+    """What the store says of its own disk; empty when that has room."""
 
     def describe(self) -> Iterable[Metric]:
         """Names the series, so that registering asks nothing yet."""
@@ -163,19 +147,19 @@ class _ServerGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Asks."""
         jobs, devices = self._jobs(), self._devices()
-        counts = self._job_counts()
+        counts = self.job_counts()
         for state in State.values():
             if state != job_pb2.Job.STATE_UNSPECIFIED:
                 jobs.add_metric([state_name(state)], counts.get(state, 0))
-        for device_state, count in self._device_counts().items():
+        for device_state, count in self.device_counts().items():
             devices.add_metric([device_state], count)
         yield jobs
         yield devices
         disks, full = self._disks(), self._full()
-        for disk, left in self._bytes_left().items():
+        for disk, left in self.bytes_left().items():
             disks.add_metric([disk.removeprefix("--").replace("-", "_")], left)
         yield disks
-        full.add_metric([], bool(self._full_disk()))
+        full.add_metric([], bool(self.full_disk()))
         yield full
 
     def _jobs(self) -> GaugeMetricFamily:
